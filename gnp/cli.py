@@ -1,0 +1,82 @@
+"""What the scripts share: Hydra's entry with errors that a person can read."""
+
+import ctypes
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
+
+
+def run_cli(
+    main: Callable[[], None],
+    user_errors: tuple[type[Exception], ...],
+    setting_names: Callable[[], Iterable[str]],
+    suggest: Callable[[str, Iterable[str]], str],
+    groups: Iterable[str] = (),
+) -> int:
+    """Call a ``@hydra.main`` function. Returns the exit status.
+
+    Errors of the user (``user_errors``, and what Hydra and OmegaConf refuse) are printed as one
+    message; any other exception keeps its traceback.
+
+    Args:
+        main: the decorated function.
+        user_errors: exceptions whose message is all a user needs.
+        setting_names: dotted names of the settings that exist, for suggestions.
+        suggest: (name, candidates) → " Did you mean …?" or "".
+        groups: the config groups, for suggestions.
+    """
+    die_with_parent()
+    # Hydra then raises what it would otherwise print and turn into exit(1).
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    # SIGTERM (a scheduler's warning) takes the same way out as Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main()
+    except user_errors as error:
+        return _complain(str(error), getattr(error, "exit_status", USAGE_ERROR))
+    except (HydraException, OmegaConfBaseException) as error:
+        message = str(error).strip()
+        if unknown := re.search(r"Could not override '([^']+)'", message):
+            name = unknown[1]
+            message = f"there is no setting {name!r}." + suggest(name, [*setting_names(), *groups])
+        elif option := re.search(r"Could not find '([^']+)'", message):
+            offered = re.findall(r"^\t(\S+)$", message, re.M)
+            message += suggest(option[1].rsplit("/", 1)[-1], offered)
+        return _complain(message, USAGE_ERROR)
+    except KeyboardInterrupt:
+        return _complain("stopped; the same command goes on from here", INTERRUPTED)
+    return 0
+
+
+def die_with_parent() -> None:
+    """If a table runner started this process, end with it, however it ends (Linux).
+
+    Without this, ``kill -9`` of the runner would leave its children training unwatched.
+    """
+    parent = os.environ.pop(PARENT_VARIABLE, None)
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    pr_set_pdeathsig = 1  # <linux/prctl.h>
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != int(parent):  # it ended before the call
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _complain(message: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    return status
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,53 @@
+"""CIFAR-10 and CIFAR-100 through torchvision: its download, its checksums, its file format.
+
+Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.datasets import CIFAR10, CIFAR100
+
+from gnp.data.errors import DataError
+
+CIFAR = {10: CIFAR10, 100: CIFAR100}
+
+
+def load_cifar(
+    root: str | Path, num_classes: int, download: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """((train images, labels), (test images, labels)); images uint8 (N, 3, 32, 32).
+
+    Raises:
+        DataError: no such CIFAR; files missing, truncated or with a wrong checksum.
+    """
+    if num_classes not in CIFAR:
+        raise DataError(
+            f"torchvision has CIFAR-10 and CIFAR-100, not {num_classes} classes; "
+            f"set dataset.num_classes to 10 or 100, or dataset.source=folder"
+        )
+    dataset_class = CIFAR[num_classes]
+    return tuple(_load(dataset_class, Path(root), train, download) for train in (True, False))
+
+
+def _load(dataset_class: type, root: Path, train: bool, download: bool) -> tuple[Tensor, Tensor]:
+    folder, archive = root / dataset_class.base_folder, root / dataset_class.filename
+    try:
+        # torchvision writes its progress to stderr; verified files are not downloaded again.
+        data = dataset_class(str(root), train=train, download=download)
+    except Exception as error:  # URLError, RuntimeError, EOFError, UnpicklingError, tar errors
+        if archive.exists() or folder.exists():
+            cure = f"Delete {folder} and {archive.name} there and run again to download them anew"
+        else:
+            cure = (
+                f"Put {archive.name} (from {dataset_class.url}) into {root} by hand, or use "
+                f"images that you have (dataset.source=folder), or dataset=synthetic"
+            )
+        if not download:
+            cure += "; or set dataset.download=true"
+        raise DataError(
+            f"{dataset_class.__name__} in {folder} is missing or damaged ({error}). {cure}."
+        ) from error
+    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return images, torch.tensor(data.targets, dtype=torch.int64)

@@ -1,0 +1,38 @@
+"""Batches of an epoch, made on the device."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gnp.data.augmentation import Augmentation
+from gnp.data.dataset import ImageData
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 (N, 3, H, W) → float32, (x/255 − mean)/std per channel."""
+    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device).view(1, -1, 1, 1)
+    shift = torch.tensor(
+        [-m / s for m, s in zip(mean, std, strict=True)], device=images.device
+    ).view(1, -1, 1, 1)
+    return images.float().mul_(scale).add_(shift)
+
+
+def batches(
+    data: ImageData,
+    batch_size: int,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: (images float (B, 3, H, W), labels int64 (B,)) in an order from ``generator``.
+
+    The last N mod B images of the order are left out (paper.md §6, line 11). ``generator`` lives
+    on the data's device; the epoch is a pure function of its state.
+    """
+    train = data.train
+    order = torch.randperm(len(train), generator=generator, device=train.labels.device)
+    for indices in order[: len(train) // batch_size * batch_size].split(batch_size):
+        images = augmentation.geometry(train.images[indices], generator)
+        images = augmentation.erase(normalise(images, data.mean, data.std), generator)
+        yield images.contiguous(memory_format=memory_format), train.labels[indices]

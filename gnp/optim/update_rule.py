@@ -1,0 +1,45 @@
+"""GNP's arithmetic on lists of tensors (Algorithm 1 of arXiv 2202.03599).
+
+    g1 = ∇L(θ)      g2 = ∇L(θ + r · g1/‖g1‖)      g = (1 − α) g1 + α g2
+
+Functions on lists of tensors of any shapes, without state: the class in ``gnp.py`` decides when
+to call them. The work is done by ``torch._foreach_*``, a few kernels for all parameters
+together; nothing here waits for the device.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def global_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of all entries of all tensors: a 0-d tensor on the first one's device.
+
+    Half-precision tensors are accumulated in float32. An empty list has norm 0.
+    """
+    if not tensors:
+        return torch.zeros(())
+    half = any(t.dtype in (torch.float16, torch.bfloat16) for t in tensors)
+    norms = torch._foreach_norm(list(tensors), 2, dtype=torch.float32 if half else None)
+    device, dtype = norms[0].device, norms[0].dtype
+    return torch.linalg.vector_norm(torch.stack([n.to(device, dtype) for n in norms]))
+
+
+def climb_scale(norm: Tensor, r: float) -> Tensor:
+    """r/‖g‖, or 0 where the norm is 0 or too small to divide by: a flat point has no direction.
+
+    (The official code divides without this guard and gives NaN; paper.md §6, line 5.)
+    """
+    return torch.where(norm > torch.finfo(norm.dtype).tiny, r / norm, torch.zeros_like(norm))
+
+
+def climb_(weights: list[Tensor], gradients: list[Tensor], scale: Tensor) -> None:
+    """weights ← weights + scale · gradients, in place. ``scale`` is 0-d, r/‖g‖ of all groups."""
+    steps = torch._foreach_mul(gradients, scale)
+    torch._foreach_add_(weights, steps)
+
+
+def mix_(g1: list[Tensor], g2: list[Tensor], alpha: float) -> None:
+    """g2 ← (1 − α) g1 + α g2, in place. α = 1 leaves g2 as it is, bit for bit."""
+    torch._foreach_lerp_(g2, g1, 1 - alpha)

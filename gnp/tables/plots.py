@@ -1,0 +1,68 @@
+"""Learning curves of a table as SVG text, to stand in a page or in a file."""
+
+import io
+import statistics
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot: no display is needed or asked for
+
+import matplotlib.pyplot as plt
+
+from gnp.tables.collect import CellResult, TableResult
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+
+
+def learning_curves(table: TableResult) -> str:
+    """Test error (solid) and training error (dashed) by epoch: a panel a model and column.
+
+    Lines are means over seeds, bands reach from the lowest to the highest seed.
+    """
+    spec = table.spec
+    rows, columns = len(spec.rows), len(spec.columns)
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gnp", "font.size": 9}):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(4.6 * columns, 3.2 * rows), squeeze=False, sharey="row"
+        )
+        for i, row in enumerate(spec.rows):
+            for j, column in enumerate(spec.columns):
+                axis = axes[i][j]
+                axis.set_title(f"{row.label}, {column.label}", fontsize=9)
+                axis.set_xlabel("epoch")
+                axis.grid(alpha=0.3)
+                for k, method in enumerate(spec.methods):
+                    for result in table.cells.values():
+                        cell = result.cell
+                        if (cell.row, cell.column, cell.method) == (row, column, method):
+                            _draw(axis, result, COLOURS[k % len(COLOURS)])
+            axes[i][0].set_ylabel("error (%)")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+        figure.set_layout_engine("constrained")
+        buffer = io.StringIO()
+        # Without the date the same records give the same file.
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _draw(axis: plt.Axes, result: CellResult, colour: str) -> None:
+    if not result.finished:
+        return
+    epochs = min(len(f.metrics) for f in result.finished)
+    x = range(1, epochs + 1)
+    label = result.cell.method.label
+    for name, style, title in (
+        (result.finished[0].error_name, "-", f"{label} test"),
+        ("train_error", "--", f"{label} training"),
+    ):
+        values = [[f.metrics[e][name] for f in result.finished] for e in range(epochs)]
+        axis.plot(
+            x, [statistics.fmean(v) for v in values], style, color=colour, label=title, lw=1.4
+        )
+        low, high = [min(v) for v in values], [max(v) for v in values]
+        axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)

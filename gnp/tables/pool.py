@@ -1,0 +1,212 @@
+"""Runs the missing runs of a table, each in a child process of its own.
+
+A child that dies, however hard, costs its own run and no other; what it printed is in its
+``log.txt``. A run's lock is taken here and inherited by the child, so several pools may share
+one root: each run is trained by one of them, and the others see it as busy.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gnp.cli import PARENT_VARIABLE
+from gnp.tables.spec import Run
+from gnp.tracking.record import LOCK_FD_VARIABLE, lock_run, read_summary
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place where one child runs: what it adds to the environment and to the settings."""
+
+    name: str
+    environment: dict[str, str] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+
+
+def cpu_slots(jobs: int | None, cores: int) -> list[Slot]:
+    """``jobs`` slots (one a core by default) that share the cores' threads."""
+    jobs = jobs or cores
+    threads = max(1, cores // jobs)
+    return [
+        Slot(f"cpu{i}", {"OMP_NUM_THREADS": str(threads)}, (f"runtime.threads={threads}",))
+        for i in range(jobs)
+    ]
+
+
+def gpu_slots(jobs: int | None) -> list[Slot]:
+    """``jobs`` slots a GPU (one by default) that CUDA_VISIBLE_DEVICES or nvidia-smi lists."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        try:
+            listed = subprocess.run(
+                ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=True,
+            ).stdout
+        except (OSError, subprocess.SubprocessError):
+            return []
+        visible = ",".join(listed.split())
+    gpus = [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
+    return [
+        Slot(f"gpu{gpu}" + (f".{i}" if i else ""), {"CUDA_VISIBLE_DEVICES": gpu})
+        for i in range(jobs or 1)
+        for gpu in gpus
+    ]
+
+
+@dataclass(frozen=True)
+class Failure:
+    run: Run
+    status: int
+    log: Path
+
+    def __str__(self) -> str:
+        how = f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1] if lines else "it printed nothing"
+        return f"{self.run.path}: {how}; {last} (all of it in {self.log})"
+
+
+@dataclass
+class Active:
+    """A child at work."""
+
+    run: Run
+    slot: Slot
+    process: subprocess.Popen
+    folder: Path
+    started: float
+
+
+class Pool:
+    """Feeds runs to slots.
+
+    Args:
+        runs: what to train, in this order.
+        root: the results root.
+        train: the training script.
+        slots: where; at least one.
+        overrides: further settings for every run.
+        watch: called a few times a second with the pool, to show it.
+
+    Attributes for ``watch``: ``total``, ``finished`` (list of (run, summary)), ``failed``,
+    ``active``, ``waiting`` (not started, or locked by another process).
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        root: str | Path,
+        train: Path,
+        slots: Sequence[Slot],
+        overrides: Sequence[str] = (),
+        watch: Callable[["Pool"], None] = lambda pool: None,
+    ):
+        self.waiting: deque[Run] = deque(runs)
+        self.total = len(runs)
+        self.finished: list[tuple[Run, dict]] = []
+        self.failed: list[Failure] = []
+        self.active: list[Active] = []
+        self._root, self._train, self._overrides = Path(root), train, list(overrides)
+        self._free, self._watch = list(slots), watch
+
+    def run(self) -> None:
+        """Returns when every run is finished, here or by another process, or has failed.
+
+        An interruption ends the children and goes on up; what they did up to their last
+        checkpoint stays.
+        """
+        try:
+            while self.waiting or self.active:
+                self._start()
+                self._reap()
+                self._watch(self)
+                time.sleep(POLL_SECONDS)
+            self._watch(self)
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        """Fill the free slots; a run that another process holds goes to the end of the queue."""
+        for _ in range(len(self.waiting)):
+            if not self._free:
+                return
+            run = self.waiting.popleft()
+            folder = run.folder(self._root)
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = lock_run(folder)
+            if lock is None:
+                self.waiting.append(run)
+                continue
+            try:
+                if (summary := read_summary(folder)) is not None:
+                    self.finished.append((run, summary))  # by another process, meanwhile
+                    continue
+                slot = self._free.pop(0)
+                process = self._spawn(run, slot, folder, lock)
+                self.active.append(Active(run, slot, process, folder, time.monotonic()))
+            finally:
+                os.close(lock)  # the child has its own copy, and with it the lock
+
+    def _spawn(self, run: Run, slot: Slot, folder: Path, lock: int) -> subprocess.Popen:
+        command = [
+            sys.executable,
+            str(self._train),
+            *run.settings(),
+            f"root={self._root}",
+            *self._overrides,
+            *slot.settings,
+        ]
+        environment = {
+            **os.environ,
+            **slot.environment,
+            LOCK_FD_VARIABLE: str(lock),
+            PARENT_VARIABLE: str(os.getpid()),
+            "PYTHONUNBUFFERED": "1",
+        }
+        with open(folder / "log.txt", "ab") as log:
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lock,),
+                # Ctrl-C on the terminal is for this process, which then stops its children.
+                start_new_session=True,
+            )
+
+    def _reap(self) -> None:
+        for child in list(self.active):
+            status = child.process.poll()
+            if status is None:
+                continue
+            self.active.remove(child)
+            self._free.append(child.slot)
+            summary = read_summary(child.folder)
+            if status == 0 and summary is not None:
+                self.finished.append((child.run, summary))
+            else:
+                self.failed.append(Failure(child.run, status, child.folder / "log.txt"))
+
+    def _stop(self) -> None:
+        for child in self.active:
+            child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        for child in self.active:
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()

@@ -1,0 +1,108 @@
+"""What a pool is doing: a live table on a terminal, lines otherwise."""
+
+import time
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from gnp.tables.pool import Active, Pool
+from gnp.tracking.record import read_config, read_metrics
+
+HEARTBEAT_SECONDS = 30
+REFRESH_SECONDS = 1.0
+
+
+class PoolProgress:
+    """``watch`` it from a pool; a context, because a live display has to be ended."""
+
+    def __init__(self, console: Console, done_before: int, total: int):
+        self._console, self._before, self._total = console, done_before, total
+        self._started = time.monotonic()
+        self._spoken, self._last = 0, 0.0
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> "PoolProgress":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def watch(self, pool: Pool) -> None:
+        for run, summary in pool.finished[self._spoken :]:
+            self._spoken += 1
+            error = summary["final"][f"{summary['evaluated']}_error"]
+            done = self._before + self._spoken
+            self._console.print(
+                f"[{done:>{len(str(self._total))}}/{self._total}] {run.path}: "
+                f"{summary['evaluated']} error {error:.2f} % ({summary['seconds']:.0f} s)",
+                markup=False,
+                highlight=False,
+            )
+        now = time.monotonic()
+        interval = HEARTBEAT_SECONDS if self._live is None else REFRESH_SECONDS
+        if now - self._last < interval or not (pool.active or pool.waiting):
+            return
+        self._last = now
+        children = [(child, *epochs_of(child)) for child in pool.active]
+        if self._live is not None:
+            self._live.update(self._picture(pool, children), refresh=True)
+        else:
+            at = ", ".join(
+                f"{c.run.path} epoch {done}/{total or '?'}" for c, done, total, _ in children
+            )
+            self._console.print(
+                f"{self._line(pool, children)}: {at or 'waiting for runs of another process'}",
+                markup=False,
+                highlight=False,
+            )
+
+    def _line(self, pool: Pool, children: list) -> str:
+        done = self._before + len(pool.finished)
+        line = f"{done} of {self._total} runs finished, {len(pool.active)} at work"
+        if pool.failed:
+            line += f", {len(pool.failed)} failed"
+        parts = sum(epoch / total for _, epoch, total, _ in children if total)
+        worked = len(pool.finished) + len(pool.failed) + parts
+        if worked > 0.5:
+            left = (time.monotonic() - self._started) / worked * (pool.total - worked)
+            line += f", about {duration(left)} left"
+        return line
+
+    def _picture(self, pool: Pool, children: list) -> Group:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for child, done, total, error in children:
+            table.add_row(
+                str(child.run.path),
+                ProgressBar(total=total or 1, completed=done, width=24),
+                f"{done}/{total or '?'}",
+                "" if error is None else f"{error:.1f} %",
+                duration(time.monotonic() - child.started),
+                child.slot.name,
+            )
+        return Group(self._line(pool, children), table)
+
+
+def epochs_of(child: Active) -> tuple[int, int | None, float | None]:
+    """(epochs done, epochs in all if known yet, last error in %) of a child, from its record."""
+    config, metrics = read_config(child.folder), read_metrics(child.folder)
+    total = config["training"]["epochs"] if config else None
+    last = metrics[-1] if metrics else {}
+    error = next((last[k] for k in ("test_error", "validation_error") if k in last), None)
+    return len(metrics), total, error
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,238 @@
+"""A table as text: Markdown, CSV, LaTeX and for the terminal.
+
+All of them are made from one grid of strings, so that they cannot say different things.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from gnp.tables.collect import CellResult, Statistic, TableResult
+
+MISSING = "—"
+BEST_EPOCH = "best epoch†"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A printed cell; ``best`` sets it in bold."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: a model's method and its entries; ``first`` of its model."""
+
+    model: str
+    method: str
+    entries: list[Entry]
+    first: bool
+
+
+@dataclass(frozen=True)
+class Grid:
+    headers: list[str]
+    lines: list[Line]
+
+
+def format_statistic(value: Statistic | None, seeds: int | None = None) -> str:
+    """ "5.21 ± 0.08 (3)"; "(2 of 3)" where seeds are missing, "—" where all are."""
+    if value is None:
+        return MISSING
+    count = str(value.n) if seeds in (None, value.n) else f"{value.n} of {seeds}"
+    spread = "" if value.std is None else f" ± {value.std:.2f}"
+    return f"{value.mean:.2f}{spread} ({count})"
+
+
+def format_published(result: CellResult) -> str:
+    if result.published is None:
+        return MISSING
+    std = result.published.std
+    return f"{result.published.error:.2f}" + ("" if std is None else f" ± {std:.2f}")
+
+
+def format_difference(result: CellResult) -> str:
+    return MISSING if result.difference is None else f"{result.difference:+.2f}"
+
+
+def make_grid(table: TableResult) -> Grid:
+    """Models × methods down, columns across; for each column our error, the published value and
+    the difference where the table has published values, and the best epoch's error."""
+    spec = table.spec
+    headers = ["model", "method"]
+    for column in spec.columns:
+        headers.append(column.label)
+        if spec.published:
+            headers += ["published", "difference"]
+        headers.append(BEST_EPOCH)
+    lines = []
+    for row in spec.rows:
+        for method in spec.methods:
+            entries = []
+            for result in table.cells.values():
+                if (result.cell.row, result.cell.method) != (row, method):
+                    continue
+                text = format_statistic(result.error, len(spec.seeds))
+                entries.append(Entry(text, table.is_best(result)))
+                if spec.published:
+                    entries.append(Entry(format_published(result)))
+                    entries.append(Entry(format_difference(result)))
+                entries.append(Entry(format_statistic(result.best, len(spec.seeds))))
+            lines.append(Line(row.label, method.label, entries, method is spec.methods[0]))
+    return Grid(headers, lines)
+
+
+def notes(table: TableResult) -> list[str]:
+    """What must be read with the numbers."""
+    spec = table.spec
+    lines = [
+        spec.note,
+        f"Test error in % of the last epoch's weights: mean ± sample standard deviation (number "
+        f"of seeds), seeds {', '.join(map(str, spec.seeds))}. Bold: the lowest mean of its model "
+        f"and column.",
+        f"† {BEST_EPOCH.rstrip('†')}: the lowest test error of any epoch. It was chosen on the "
+        f"test set, so it is no estimate of anything; it is here to compare with papers that "
+        f"report it.",
+    ]
+    if spec.published:
+        lines.append(
+            "published: the paper's value (arXiv 2202.03599); difference: ours minus the paper's, "
+            "in percentage points."
+        )
+    return lines
+
+
+def missing_commands(table: TableResult) -> list[str]:
+    return [run.command(table.root, table.spec.overrides) for run in table.missing]
+
+
+def to_markdown(table: TableResult) -> str:
+    grid = make_grid(table)
+    out = [f"# {table.spec.title}", ""]
+    out.append("| " + " | ".join(grid.headers) + " |")
+    out.append("|---|---|" + "---:|" * (len(grid.headers) - 2))
+    for line in grid.lines:
+        entries = [f"**{e.text}**" if e.best else e.text for e in line.entries]
+        out.append(
+            "| " + " | ".join([line.model if line.first else "", line.method, *entries]) + " |"
+        )
+    for note in notes(table):
+        out += ["", note]
+    for warning in table.warnings:
+        out += ["", f"**Warning:** {warning}"]
+    if commands := missing_commands(table):
+        out += ["", f"Missing runs ({len(commands)}); each command makes one:", "", "```"]
+        out += [*commands, "```"]
+    out += [
+        "",
+        f"Made by `python scripts/reproduce_table.py table={table.spec.name} "
+        f"root={table.root}` from the records in `{table.root}/runs`.",
+        "",
+    ]
+    return "\n".join(out)
+
+
+def to_csv(table: TableResult) -> str:
+    """One line a cell, all numbers unrounded, for other programs."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        [
+            "model",
+            "method",
+            "dataset",
+            "augmentation",
+            "n",
+            "mean_error",
+            "std_error",
+            "best_epoch_mean",
+            "best_epoch_std",
+            "mean_fit_error",
+            "published",
+            "published_std",
+            "difference",
+            "errors",
+        ]
+    )
+    for cell, result in table.cells.items():
+        error, best, fit, published = result.error, result.best, result.fit, result.published
+        writer.writerow(
+            [
+                cell.row.label,
+                cell.method.label,
+                cell.column.dataset,
+                cell.column.augmentation,
+                error.n if error else 0,
+                *_numbers(error),
+                *_numbers(best),
+                _numbers(fit)[0],
+                *([published.error, _or_empty(published.std)] if published else ["", ""]),
+                _or_empty(result.difference),
+                " ".join(f"{f.error:g}" for f in result.finished),
+            ]
+        )
+    return buffer.getvalue()
+
+
+def _numbers(value: Statistic | None) -> list:
+    return ["", ""] if value is None else [f"{value.mean:.6g}", _or_empty(value.std)]
+
+
+def _or_empty(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def to_latex(table: TableResult) -> str:
+    r"""A ``tabular`` with booktabs rules, to be \input into a paper."""
+    grid = make_grid(table)
+    escape = str.maketrans(
+        {
+            "%": r"\%",
+            "&": r"\&",
+            "_": r"\_",
+            "#": r"\#",
+            "—": "--",
+            "±": r"$\pm$",
+            "×": r"$\times$",
+            "†": r"$^\dagger$",
+            "α": r"$\alpha$",
+            "≥": r"$\ge$",
+            "−": "$-$",
+        }
+    )
+    out = [f"% {table.spec.title}"]
+    out += [f"% {note}" for note in notes(table)]
+    out += [
+        r"% needs \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{ll{'r' * (len(grid.headers) - 2)}}}",
+        r"\toprule",
+        " & ".join(h.translate(escape) for h in grid.headers) + r" \\",
+    ]
+    for line in grid.lines:
+        if line.first:
+            out.append(r"\midrule")
+        entries = [
+            rf"\textbf{{{e.text.translate(escape)}}}" if e.best else e.text.translate(escape)
+            for e in line.entries
+        ]
+        model = line.model.translate(escape) if line.first else ""
+        out.append(" & ".join([model, line.method.translate(escape), *entries]) + r" \\")
+    out += [r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(out)
+
+
+def to_terminal(table: TableResult) -> Table:
+    grid = make_grid(table)
+    out = Table(title=table.spec.title, title_justify="left")
+    for index, header in enumerate(grid.headers):
+        out.add_column(header, justify="left" if index < 2 else "right", no_wrap=index >= 2)
+    for line in grid.lines:
+        if line.first and line is not grid.lines[0]:
+            out.add_section()
+        entries = [f"[bold]{e.text}[/bold]" if e.best else e.text for e in line.entries]
+        out.add_row(line.model if line.first else "", line.method, *entries)
+    return out

@@ -1,0 +1,77 @@
+"""What a number depends on besides its config: code, versions, processor."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "timm", "hydra-core", "omegaconf", "numpy")
+CODE = Path(__file__).resolve().parents[2]
+
+
+def describe_environment(device: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Facts about this start: plain values, no host or user name, no absolute path.
+
+    Args:
+        device: the accelerator's name, or "cpu".
+        overrides: the command line's settings.
+    """
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "overrides": list(overrides),
+        "code": {"commit": _git("rev-parse", "HEAD"), "modified": _modified(), "hash": code_hash()},
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": device,
+    }
+
+
+def code_hash() -> str:
+    """Hash of the library's and the networks' sources: the same code gives the same hash, in a
+    git checkout or not."""
+    digest = hashlib.sha256()
+    for package in ("gnp", "models"):
+        for file in sorted((CODE / package).rglob("*.py")):
+            digest.update(f"{file.relative_to(CODE)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=CODE, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _modified() -> bool | None:
+    """Whether the sources differ from the commit; None outside a git checkout."""
+    status = _git("status", "--porcelain", "--", "gnp", "models", "configs", "scripts")
+    return None if status is None else bool(status)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,191 @@
+"""The record of one run: a folder that is the truth about it.
+
+    config.yaml        the resolved config, written at the first start
+    environment.json   machine, versions and code, an entry a start
+    metrics.jsonl      a line an epoch
+    checkpoint.pt      the last epoch's state (the training's business)
+    summary.json       written last, atomically: it exists only for a finished run
+
+``gnp.tables`` reads these files; so may anything else.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gnp.tracking.files import write_json, write_text
+
+LOCK_NAME = ".lock"
+LOCK_FD_VARIABLE = "GNP_LOCK_FD"
+
+# What may differ between two starts of one run: where it runs and where its files lie.
+VOLATILE = (("runtime",), ("wandb",), ("root",), ("data_root",), ("dataset", "root"))
+
+
+class ConfigMismatch(ValueError):
+    """The folder holds a run with another config."""
+
+
+class RunBusy(RuntimeError):
+    """Another process is working on this run."""
+
+
+class RunRecord:
+    """Opens (or goes on with) the record in ``folder`` and locks it.
+
+    Args:
+        folder: the run's folder; made if it does not exist.
+        config: the resolved config, plain containers only.
+
+    Raises:
+        ConfigMismatch: a run with another config is recorded there; shows the difference.
+        RunBusy: another process holds its lock.
+    """
+
+    def __init__(self, folder: str | Path, config: Mapping[str, Any]):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _inherited_lock() or lock_run(self.folder)
+        if self._lock is None:
+            raise RunBusy(f"another process is working on {self.folder}; wait for it or stop it")
+        recorded = read_config(self.folder)
+        if recorded is None:
+            write_text(self.folder / "config.yaml", dump_yaml(config))
+        elif difference := config_difference(recorded, config):
+            raise ConfigMismatch(
+                f"{self.folder} holds a run with another config:\n"
+                + "\n".join(f"  {line}" for line in difference)
+                + "\nGive this one another place (root=… or method=…), or delete that folder."
+            )
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def summary(self) -> dict[str, Any] | None:
+        return read_summary(self.folder)
+
+    # ------------------------------------------------------------------ writing
+
+    def add_environment(self, environment: Mapping[str, Any]) -> None:
+        """Append one start to environment.json."""
+        path = self.folder / "environment.json"
+        starts = json.loads(path.read_text()) if path.exists() else []
+        write_json(path, [*starts, environment])
+
+    def keep_epochs(self, epochs: int) -> None:
+        """Drop the lines after ``epochs`` epochs: those that a checkpoint does not cover."""
+        lines = read_metrics(self.folder)
+        kept = [line for line in lines if line["epoch"] <= epochs]
+        text = "".join(_json_line(line) for line in kept)
+        path = self.folder / "metrics.jsonl"
+        if not path.exists() or path.read_text() != text:
+            write_text(path, text)
+
+    def add_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Append one epoch's line and bring it to the disk. ``metrics`` has a key "epoch"."""
+        with open(self.folder / "metrics.jsonl", "a") as file:
+            file.write(_json_line(metrics))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        write_json(self.folder / "summary.json", summary)
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> "RunRecord":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    path = folder / "config.yaml"
+    return yaml.safe_load(path.read_text()) if path.exists() else None
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    path = folder / "summary.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+    path = folder / "metrics.jsonl"
+    lines: list[dict[str, Any]] = []
+    if not path.exists():
+        return lines
+    for text in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def dump_yaml(config: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+
+
+def lock_run(folder: Path) -> int | None:
+    """A descriptor that locks the folder while it is open here or in a child, or None if taken."""
+    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _inherited_lock() -> int | None:
+    """The lock that a table runner took for us, if it started this process."""
+    value = os.environ.pop(LOCK_FD_VARIABLE, None)
+    return None if value is None else int(value)
+
+
+def config_difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Lines "key: recorded → wanted" for what makes them two different experiments."""
+    left, right = _flatten(_identity(recorded)), _flatten(_identity(wanted))
+    return [
+        f"{key}: {left.get(key, '(not set)')} recorded, {right.get(key, '(not set)')} wanted"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key, "(not set)") != right.get(key, "(not set)")
+    ]
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    paths = {path[0] if len(path) == 1 else path for path in VOLATILE}
+    return {
+        key: {k: v for k, v in value.items() if (key, k) not in paths}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+        if key not in paths
+    }
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _json_line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"

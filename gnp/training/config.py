@@ -1,0 +1,226 @@
+"""The shape of a run's config: every setting, its type, and the check against misspelt ones."""
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+class ConfigError(ValueError):
+    """A setting that does not exist, or has a value it cannot have."""
+
+
+@dataclass
+class DatasetConfig:
+    name: str = "???"
+    source: str = "???"
+    num_classes: int = 10
+    mean: list[float] = field(default_factory=list)
+    std: list[float] = field(default_factory=list)
+    root: str = "data"
+    download: bool = True
+    train_per_class: int | None = None
+    validation_per_class: int = 0
+    subset_seed: int = 0
+    synthetic_seed: int = 0
+    synthetic_train_per_class: int = 200
+    synthetic_test_per_class: int = 100
+
+
+@dataclass
+class AugmentationConfig:
+    name: str = "???"
+    flip: bool = False
+    crop_padding: int = 0
+    padding_mode: str = "reflect"
+    cutout: int = 0
+    cutout_scope: str = "image"
+
+
+@dataclass
+class OptimizerConfig:
+    name: str = "???"
+    base: dict[str, Any] = field(default_factory=dict)
+    lr: float = 0.1
+    weight_decay: float = 0.0
+    r: float = 0.0
+    alpha: float = 0.0
+
+
+@dataclass
+class TrainingConfig:
+    epochs: int = 200
+    batch_size: int = 128
+    label_smoothing: float = 0.0
+    max_grad_norm: float | None = None
+    precision: str = "fp32"
+
+
+@dataclass
+class RuntimeConfig:
+    device: str = "auto"
+    threads: int | None = None
+    channels_last: bool = True
+    compile: str | None = None
+    deterministic: bool = False
+    eval_batch_size: int = 500
+
+
+@dataclass
+class WandbConfig:
+    mode: str = "offline"
+    project: str = "gnp"
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Config:
+    """What ``configs/train.yaml`` composes; the comments there say what each setting does."""
+
+    experiment: str = "???"
+    method: str = "???"
+    seed: int = 0
+    root: str = "outputs"
+    data_root: str = "data"
+    model: dict[str, Any] = field(default_factory=dict)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+
+def validate(composed: DictConfig) -> Config:
+    """``resolve``, and the arguments of the network and the base optimizer checked too.
+
+    Raises:
+        ConfigError: a setting that does not exist (with a suggestion), of the wrong type, or
+            outside its range.
+    """
+    config = resolve(composed)
+    _check_arguments("model", config.model)
+    _check_arguments("optimizer.base", config.optimizer.base)
+    return config
+
+
+def resolve(composed: DictConfig) -> Config:
+    """The composed config as a ``Config``, every interpolation resolved; imports no network.
+
+    ``recipe``, which only the other sections refer to, is gone from it.
+
+    Raises:
+        ConfigError: as ``validate``, but for ``model`` and ``optimizer.base``.
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        plain.pop("recipe", None)
+        merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
+        config: Config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    _check_values(config)
+    return config
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """The config as plain containers, for YAML and for wandb."""
+    return OmegaConf.to_container(OmegaConf.structured(config))
+
+
+def run_path(config: Config) -> PurePosixPath:
+    """A run's identity, which is also its folder below ``<root>/runs``."""
+    cell = f"{config.dataset.name}-{config.augmentation.name}"
+    return PurePosixPath(config.experiment, cell, config.method, f"seed{config.seed}")
+
+
+def setting_names() -> list[str]:
+    """Every dotted name of the schema, sections included."""
+    return _names(OmegaConf.to_container(OmegaConf.structured(Config)), "")
+
+
+def _names(config: dict[str, Any], prefix: str) -> list[str]:
+    names = []
+    for key, value in config.items():
+        names.append(prefix + key)
+        if isinstance(value, dict):
+            names += _names(value, f"{prefix}{key}.")
+    return names
+
+
+def suggest(name: str, candidates: Iterable[str]) -> str:
+    """ " Did you mean …?", or nothing. Compares whole names, then their last parts."""
+    candidates = list(candidates)
+    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.75)
+    if not close:
+        last = name.rsplit(".", 1)[-1]
+        by_last = {c.rsplit(".", 1)[-1]: c for c in reversed(candidates)}
+        close = [by_last[c] for c in difflib.get_close_matches(last, by_last, n=1, cutoff=0.7)]
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def explain(error: OmegaConfBaseException) -> str:
+    """OmegaConf's complaint in one line, with the setting's full name and a suggestion."""
+    first_line = str(error).split("\n", 1)[0]
+    name = getattr(error, "full_key", None) or getattr(error, "key", None)
+    if name is None:
+        return first_line
+    known = setting_names()
+    if str(name) in known:
+        return f"{name}: {first_line}"
+    return f"there is no setting {str(name)!r}.{suggest(str(name), known)} ({first_line})"
+
+
+def _check_values(config: Config) -> None:
+    training, optimizer = config.training, config.optimizer
+    checks = [
+        ("training.epochs", training.epochs, training.epochs >= 1, "at least 1"),
+        ("training.batch_size", training.batch_size, training.batch_size >= 1, "at least 1"),
+        (
+            "training.label_smoothing",
+            training.label_smoothing,
+            0 <= training.label_smoothing < 1,
+            "from 0 to below 1",
+        ),
+        (
+            "training.precision",
+            training.precision,
+            training.precision in PRECISIONS,
+            f"one of {', '.join(PRECISIONS)}",
+        ),
+        ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "positive"),
+        ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0, "≥ 0"),
+        ("optimizer.r", optimizer.r, optimizer.r >= 0, "≥ 0"),
+        ("optimizer.alpha", optimizer.alpha, 0 <= optimizer.alpha <= 1, "from 0 to 1"),
+        ("dataset.mean", config.dataset.mean, len(config.dataset.mean) == 3, "three numbers"),
+        ("dataset.std", config.dataset.std, len(config.dataset.std) == 3, "three numbers"),
+    ]
+    for name, value, good, expected in checks:
+        if not good:
+            raise ConfigError(f"{name} is {value}; expected {expected}")
+
+
+def _check_arguments(section: str, node: dict[str, Any]) -> None:
+    """Compare a section's keys with the parameters of the callable its ``_target_`` names."""
+    target = node.get("_target_")
+    if target is None:
+        raise ConfigError(f"{section} has no _target_ (the dotted name of a class or function)")
+    try:
+        parameters = inspect.signature(get_object(target)).parameters
+    except Exception as error:  # ImportError, AttributeError, Hydra's own refusals
+        raise ConfigError(f"{section}._target_={target} cannot be imported: {error}") from error
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in node:
+        if key not in parameters and not key.startswith("_"):
+            raise ConfigError(
+                f"{target} has no argument {key!r} ({section}.{key}).{suggest(key, parameters)}"
+            )

@@ -1,0 +1,143 @@
+"""One epoch of training and one evaluation, for every method, on any device.
+
+Nothing here waits for the device within an epoch, except to look for a non-finite loss every
+``CHECK_EVERY`` steps: sums stay there as tensors.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gnp.data import ImageData, normalise
+from gnp.optim import GNP
+
+CHECK_EVERY = 50  # steps between two looks at whether the loss is still finite
+
+Autocast = Callable[[], AbstractContextManager]
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """Mean cross-entropy (nats) and error (%) over images."""
+
+    loss: float
+    error: float
+
+
+class Meter:
+    """Sums of loss and mistakes on the device; read once at the end."""
+
+    def __init__(self, device: torch.device):
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._wrong = torch.zeros((), dtype=torch.int64, device=device)
+        self._images = 0
+
+    @torch.no_grad()
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """``loss`` is the batch's mean; logits (B, classes), labels (B,)."""
+        self._loss += loss.double() * len(labels)
+        self._wrong += (logits.argmax(1) != labels).sum()
+        self._images += len(labels)
+
+    def read(self) -> Average:
+        return Average(
+            loss=self._loss.item() / self._images,
+            error=100 * self._wrong.item() / self._images,
+        )
+
+
+class FiniteGuard:
+    """Notices the first step with a NaN or infinite loss, without a wait at every step."""
+
+    def __init__(self, device: torch.device):
+        self._never = torch.iinfo(torch.int64).max
+        self._first = torch.full((), self._never, dtype=torch.int64, device=device)
+
+    def see(self, loss: Tensor, step: int) -> None:
+        here = torch.where(loss.detach().isfinite(), self._never, step)
+        self._first = torch.minimum(self._first, here)
+
+    def check(self) -> None:
+        """Raises NonFiniteLoss if any loss seen so far was not finite."""
+        first = self._first.item()
+        if first != self._never:
+            raise NonFiniteLoss(f"the loss was NaN or infinite at step {first} of the epoch")
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: GNP,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    epoch_batches: Iterable[tuple[Tensor, Tensor]],
+    device: torch.device,
+    autocast: Autocast,
+    label_smoothing: float = 0.0,
+    progress: Callable[[int], None] = lambda step: None,
+) -> Average:
+    """Train on each batch once. Returns loss and error of the first pass, as seen in training
+    (augmented images, dropout on, weights changing).
+
+    Raises:
+        NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened.
+    """
+    model.train()
+    meter, guard, scaler = Meter(device), FiniteGuard(device), optimizer.grad_scaler
+    for step, (images, labels) in enumerate(epoch_batches, start=1):
+        first_logits: list[Tensor] = []
+
+        def closure(images=images, labels=labels, first_logits=first_logits) -> Tensor:
+            optimizer.zero_grad()
+            with autocast():
+                logits = model(images)
+                loss = cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+            (loss if scaler is None else scaler.scale(loss)).backward()
+            if not first_logits:
+                first_logits.append(logits.detach())
+            return loss.detach()
+
+        loss = optimizer.step(closure)
+        if scaler is not None:
+            scaler.update()
+        scheduler.step()
+        meter.add(loss, first_logits[0], labels)
+        guard.see(loss, step)
+        if step % CHECK_EVERY == 0:
+            guard.check()
+        progress(step)
+    guard.check()
+    return meter.read()
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    data: ImageData,
+    device: torch.device,
+    autocast: Autocast,
+    batch_size: int = 500,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Average:
+    """Loss and error over all images of ``data.evaluation``, without augmentation."""
+    model.eval()
+    meter, split = Meter(device), data.evaluation
+    chunks = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
+    for images, labels in chunks:
+        images = normalise(images, data.mean, data.std).contiguous(memory_format=memory_format)
+        with autocast():
+            logits = model(images).float()
+        meter.add(cross_entropy(logits, labels), logits, labels)
+    return meter.read()
+
+
+def cosine(total_steps: int) -> Callable[[int], float]:
+    """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) (paper.md §6, line 11)."""
+    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step, total_steps) / total_steps))

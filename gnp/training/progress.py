@@ -1,0 +1,77 @@
+"""Progress of one run: a bar on a terminal, a line an epoch otherwise."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class RunProgress:
+    """Shows where a run is.
+
+    Args:
+        title: what is running.
+        epochs: total epochs.
+        steps: steps in an epoch.
+        done: epochs done before.
+    """
+
+    def __init__(self, title: str, epochs: int, steps: int, done: int):
+        self._title, self._epochs, self._steps = title, epochs, steps
+        self._base = done * steps
+        self._console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+        self._bar: Progress | None = None
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("steps"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(title, total=epochs * steps, completed=self._base)
+
+    def __enter__(self) -> "RunProgress":
+        if self._bar is not None:
+            self._bar.start()
+        else:
+            self._print(f"{self._title}: {self._epochs} epochs of {self._steps} steps")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step_done(self, step: int) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._base + step)
+
+    def epoch_done(self, metrics: Mapping[str, Any]) -> None:
+        self._base += self._steps
+        self._print(epoch_line(metrics, self._epochs))
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        name = f"{summary['evaluated']}_error"
+        self._print(
+            f"{self._title}: finished, {summary['evaluated']} error "
+            f"{summary['final'][name]:.2f} % after {summary['epochs']} epochs "
+            f"({summary['seconds']:.0f} s)"
+        )
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False)
+        self._console.file.flush()
+
+
+def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
+    split = "test" if "test_error" in metrics else "validation"
+    return (
+        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  "
+        f"train loss {metrics['train_loss']:.3f} error {metrics['train_error']:5.2f} %  "
+        f"{split} loss {metrics[f'{split}_loss']:.3f} error {metrics[f'{split}_error']:5.2f} %  "
+        f"lr {metrics['learning_rate']:.2e}  {metrics['seconds']:.1f} s"
+    )

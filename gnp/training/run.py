@@ -1,0 +1,327 @@
+"""From a config to a finished run: the only place that puts the parts together."""
+
+import hashlib
+import logging
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from gnp.data import Augmentation, ImageData, Split, batches, load_dataset
+from gnp.optim import GNP
+from gnp.tracking import RunRecord, WandbMirror, describe_environment
+from gnp.tracking.record import read_metrics
+from gnp.training.checkpoint import load_checkpoint, save_checkpoint
+from gnp.training.config import Config, ConfigError, run_path, to_plain
+from gnp.training.loop import Autocast, Average, NonFiniteLoss, cosine, evaluate, train_epoch
+from gnp.training.progress import RunProgress
+
+log = logging.getLogger(__name__)
+
+
+class TrainingFailed(RuntimeError):
+    """The run cannot go on; the message says where it stopped and what to try."""
+
+
+def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Train, or go on training, or do nothing if the run is finished. Returns its summary.
+
+    Args:
+        config: a validated config.
+        overrides: the command line's settings, for the record.
+
+    Raises:
+        ConfigError, DataError, ConfigMismatch, RunBusy, CheckpointError, TrainingFailed: with
+            what was wrong and what to do. Everything up to the last epoch stays on disk.
+    """
+    path = run_path(config)
+    folder = Path(config.root, "runs", path)
+    with RunRecord(folder, to_plain(config)) as record:
+        if (summary := record.summary()) is not None:
+            log.info("%s is finished: nothing to do", folder)
+            return summary
+        device = prepare_device(config)
+        record.add_environment(describe_environment(_device_name(device), overrides))
+        wandb = WandbMirror(
+            mode=config.wandb.mode,
+            folder=folder,
+            run_id=str(path),
+            project=config.wandb.project,
+            group=str(path.parent),
+            tags=config.wandb.tags,
+            config=to_plain(config),
+        )
+        summary = None
+        try:
+            summary = _Run(config, record, wandb, device).train()
+        finally:
+            wandb.finish(summary and summary["final"])
+        return summary
+
+
+class _Run:
+    """The objects of one run and the epochs over them."""
+
+    def __init__(self, config: Config, record: RunRecord, wandb: WandbMirror, device: torch.device):
+        self.config, self.record, self.wandb, self.device = config, record, wandb, device
+        self.data = load_data(config, device)
+        self.augmentation = build_augmentation(config)
+        self.memory_format = (
+            torch.channels_last if config.runtime.channels_last else torch.contiguous_format
+        )
+        torch.manual_seed(stream_seed(config.seed, "initialisation"))
+        self.model: nn.Module = instantiate(config.model).to(
+            device, memory_format=self.memory_format
+        )
+        self.optimizer = build_optimizer(config, self.model, device)
+        steps = len(self.data.train) // config.training.batch_size
+        if steps == 0:
+            raise ConfigError(
+                f"training.batch_size={config.training.batch_size} is larger than the training "
+                f"set of {len(self.data.train)} images"
+            )
+        self.steps_per_epoch = steps
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, cosine(config.training.epochs * steps)
+        )
+        self.autocast = build_autocast(config.training.precision, device)
+        self.generator = torch.Generator(device)
+        backend = config.runtime.compile
+        # The compiled module shares the parameters and buffers of self.model.
+        self.forward = torch.compile(self.model, backend=backend) if backend else self.model
+
+    def train(self) -> dict[str, Any]:
+        done = self._resume()
+        epochs = self.config.training.epochs
+        with RunProgress(str(self.record.folder), epochs, self.steps_per_epoch, done) as progress:
+            for epoch in range(done + 1, epochs + 1):
+                metrics = self._epoch(epoch, progress)
+                self.record.add_metrics(metrics)
+                self.wandb.log(metrics, step=epoch)
+                self._save(epoch)
+                progress.epoch_done(metrics)
+        summary = self._summarise()
+        self.record.finish(summary)
+        progress.finished(summary)
+        return summary
+
+    def _epoch(self, epoch: int, progress: RunProgress) -> dict[str, Any]:
+        """One epoch: a function of the weights, the optimizer's state and (seed, epoch) alone."""
+        config, started = self.config, time.perf_counter()
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        self.generator.manual_seed(stream_seed(config.seed, "data", epoch))
+        torch.manual_seed(stream_seed(config.seed, "network", epoch))
+        try:
+            train = train_epoch(
+                self.forward,
+                self.optimizer,
+                self.scheduler,
+                batches(
+                    self.data,
+                    config.training.batch_size,
+                    self.augmentation,
+                    self.generator,
+                    self.memory_format,
+                ),
+                self.device,
+                self.autocast,
+                config.training.label_smoothing,
+                progress.step_done,
+            )
+        except NonFiniteLoss as error:
+            raise TrainingFailed(self._advice(epoch, error)) from error
+        trained = time.perf_counter() - started
+        evaluated = self._evaluate(self.data)
+        return {
+            "epoch": epoch,
+            "train_loss": train.loss,
+            "train_error": train.error,
+            f"{self.data.evaluated}_loss": evaluated.loss,
+            f"{self.data.evaluated}_error": evaluated.error,
+            "learning_rate": learning_rate,
+            "train_seconds": round(trained, 3),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+
+    def _evaluate(self, data: ImageData) -> Average:
+        return evaluate(
+            self.forward,
+            data,
+            self.device,
+            self.autocast,
+            self.config.runtime.eval_batch_size,
+            self.memory_format,
+        )
+
+    # ------------------------------------------------------------------ state on disk
+
+    def _state(self) -> dict[str, Any]:
+        scaler = self.optimizer.grad_scaler
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        }
+
+    def _save(self, epoch: int) -> None:
+        save_checkpoint(self.record.checkpoint_path, {"epoch": epoch, **self._state()})
+
+    def _resume(self) -> int:
+        """Load the last checkpoint. Returns the number of epochs done.
+
+        A line of metrics that the checkpoint does not cover (a kill between the two) goes: its
+        epoch is trained again, to the same numbers.
+        """
+        state = load_checkpoint(self.record.checkpoint_path, self.device)
+        done = 0
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            if self.optimizer.grad_scaler is not None:
+                self.optimizer.grad_scaler.load_state_dict(state["scaler"])
+            done = state["epoch"]
+            log.info("%s: going on after epoch %d", self.record.folder, done)
+        self.record.keep_epochs(done)
+        return done
+
+    def _summarise(self) -> dict[str, Any]:
+        """Last-epoch numbers, and the best epoch's apart: it was chosen on the evaluated split."""
+        config, lines = self.config, read_metrics(self.record.folder)
+        name = f"{self.data.evaluated}_error"
+        best = min(lines, key=lambda line: line[name])
+        fit = self._evaluate(ImageData(**{**_shallow(self.data), "evaluation": self.data.train}))
+        return {
+            "experiment": config.experiment,
+            "dataset": config.dataset.name,
+            "augmentation": config.augmentation.name,
+            "method": config.method,
+            "seed": config.seed,
+            "evaluated": self.data.evaluated,
+            "epochs": config.training.epochs,
+            "train_images": len(self.data.train),
+            "evaluation_images": len(self.data.evaluation),
+            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "final": {
+                name: lines[-1][name],
+                f"{self.data.evaluated}_loss": lines[-1][f"{self.data.evaluated}_loss"],
+                # Training images as they are, dropout off: beside it, the error shows the gap.
+                "fit_error": fit.error,
+                "fit_loss": fit.loss,
+            },
+            "best": {"epoch": best["epoch"], name: best[name]},
+            "seconds": round(sum(line["seconds"] for line in lines), 1),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+    def _advice(self, epoch: int, error: Exception) -> str:
+        config = self.config
+        advice = [f"a lower optimizer.lr (now {config.optimizer.lr:g})"]
+        if config.optimizer.r:
+            advice.append(f"a lower optimizer.r (now {config.optimizer.r:g})")
+        if config.training.max_grad_norm is None:
+            advice.append("training.max_grad_norm=5")
+        if config.training.precision == "fp16":
+            advice.append("training.precision=bf16")
+        return (
+            f"{self.record.folder}, epoch {epoch}: {error}. Try {', or '.join(advice)}. Epochs "
+            f"before it are kept; a changed setting needs a new method=… name or that folder "
+            f"deleted."
+        )
+
+
+# ---------------------------------------------------------------------- the parts of a run
+
+
+def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
+    """Seed of one stream of random numbers in one epoch.
+
+    Deriving it from (seed, stream, epoch) keeps generators out of the checkpoint, and gives all
+    methods of one seed the same initial weights, batches and augmentation.
+    """
+    digest = hashlib.sha256(f"{seed}/{stream}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # torch takes int64
+
+
+def prepare_device(config: Config) -> torch.device:
+    """The device of ``runtime.device``, with the process-wide settings that go with it.
+
+    Raises:
+        ConfigError: an unknown device, or CUDA where there is none.
+    """
+    runtime = config.runtime
+    name = runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"runtime.device={name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"runtime.device={name}, but torch sees no CUDA device; use auto or cpu")
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    if runtime.deterministic:
+        torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not runtime.deterministic
+    return device
+
+
+def load_data(config: Config, device: torch.device) -> ImageData:
+    settings = asdict(config.dataset)
+    settings.pop("name")
+    return load_dataset(**settings, device=device)
+
+
+def build_augmentation(config: Config) -> Augmentation:
+    settings = asdict(config.augmentation)
+    settings.pop("name")
+    try:
+        return Augmentation(**settings)
+    except ValueError as error:
+        raise ConfigError(f"augmentation: {error}") from error
+
+
+def build_optimizer(config: Config, model: nn.Module, device: torch.device) -> GNP:
+    """Every method is a GNP: SAM has α = 1, the base optimizer α = 0."""
+    settings = config.optimizer
+    try:
+        base = instantiate(
+            settings.base,
+            model.parameters(),
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            _convert_="all",
+        )
+    except Exception as error:  # Hydra wraps whatever the optimizer's constructor raises
+        raise ConfigError(f"optimizer.base: {error}") from error
+    scaler = torch.amp.GradScaler(device.type) if config.training.precision == "fp16" else None
+    return GNP(
+        base,
+        r=settings.r,
+        alpha=settings.alpha,
+        model=model,
+        max_grad_norm=config.training.max_grad_norm,
+        grad_scaler=scaler,
+    )
+
+
+def build_autocast(precision: str, device: torch.device) -> Autocast:
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    if dtype is None:
+        return nullcontext
+    return lambda: torch.autocast(device.type, dtype=dtype)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _shallow(data: ImageData) -> dict[str, Split | str | int | tuple]:
+    return {name: getattr(data, name) for name in data.__dataclass_fields__}

@@ -1,0 +1,44 @@
+"""Rebuild a table's files from the run records: ``python scripts/render_table.py table=cnn_mini
+root=results``. Trains nothing and needs no torch.
+"""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from gnp.cli import run_cli
+from gnp.tables import SpecError, TableSpec, collect, write_outputs
+from gnp.tables.render import missing_commands, notes, to_terminal
+from gnp.training.config import ConfigError, suggest
+
+TABLE_ERRORS = (SpecError, ConfigError, FileNotFoundError)
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
+def main(composed: DictConfig) -> None:
+    render(load_spec(composed), composed.root, Console(soft_wrap=True))
+
+
+def load_spec(composed: DictConfig) -> TableSpec:
+    return TableSpec.from_config(OmegaConf.to_container(composed.table, resolve=True))
+
+
+def render(spec: TableSpec, root: str, console: Console) -> None:
+    """Write the outputs, print the table and the outputs' paths."""
+    table = collect(spec, root)
+    paths = write_outputs(table)
+    console.print()
+    console.print(to_terminal(table))
+    for note in notes(table):
+        console.print(note, markup=False, highlight=False)
+    for warning in table.warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False)
+    if commands := missing_commands(table):
+        console.print(f"{len(commands)} runs are missing, the first: {commands[0]}", markup=False)
+    console.print("\nwritten:", *(f"  {path}" for path in paths), sep="\n", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main, TABLE_ERRORS, lambda: ["root", "table", "table.seeds"], suggest))

@@ -1,0 +1,105 @@
+"""Regenerate a table: ``python scripts/reproduce_table.py table=quickstart``.
+
+Trains the missing runs in child processes, then renders. ``--help`` lists the tables.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra import compose
+from omegaconf import DictConfig
+from render_table import TABLE_ERRORS, load_spec, render
+from rich.console import Console
+
+from gnp.cli import run_cli
+from gnp.tables import Pool, Run, SpecError, TableSpec, cpu_slots, gpu_slots
+from gnp.tables.progress import PoolProgress
+from gnp.tracking.record import config_difference, read_config, read_summary
+from gnp.training.config import resolve, suggest, to_plain
+
+TRAIN = Path(__file__).resolve().with_name("train.py")
+
+
+class TableIncomplete(RuntimeError):
+    """Some runs failed; the others are done."""
+
+    exit_status = 1
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
+def main(composed: DictConfig) -> None:
+    spec = load_spec(composed)
+    overrides = [*spec.overrides, *composed.overrides]
+    console = Console(soft_wrap=True)
+    runs = list(spec.runs())
+    missing = [run for run in runs if read_summary(run.folder(composed.root)) is None]
+    check_recorded(spec, runs, composed.root, overrides)
+    console.print(
+        f"{spec.title}: {len(runs)} runs, {len(runs) - len(missing)} finished in {composed.root}",
+        markup=False,
+        highlight=False,
+    )
+    if composed.dry_run:
+        for run in missing:
+            console.print(run.command(composed.root, overrides), markup=False, highlight=False)
+        return
+    failed = []
+    if missing:
+        slots = choose_slots(composed.device, composed.jobs)
+        with PoolProgress(console, len(runs) - len(missing), len(runs)) as progress:
+            pool = Pool(missing, composed.root, TRAIN, slots, overrides, progress.watch)
+            pool.run()
+        failed = pool.failed
+    render(spec, composed.root, console)
+    if failed:
+        raise TableIncomplete(
+            f"{len(failed)} of {len(runs)} runs failed:\n"
+            + "\n".join(f"  {failure}" for failure in failed)
+        )
+
+
+def check_recorded(spec: TableSpec, runs: list[Run], root: str, overrides: list[str]) -> None:
+    """Refuse records that were made with another config than the table's runs have now.
+
+    Raises:
+        SpecError: shows the differences.
+    """
+    complaints = []
+    for run in runs:
+        recorded = read_config(run.folder(root))
+        if recorded is None:
+            continue
+        wanted = to_plain(resolve(compose("train", [*run.settings(), f"root={root}", *overrides])))
+        if difference := config_difference(recorded, wanted):
+            complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
+    if complaints:
+        raise SpecError(
+            f"{len(complaints)} recorded runs have another config than table {spec.name} wants:\n"
+            + "\n".join(complaints)
+            + "\nDelete those folders to train them again, or take another root=…."
+        )
+
+
+def choose_slots(device: str, jobs: int | None):
+    """GPU slots where there are GPUs and they are wanted, else CPU slots."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise SpecError(f"device={device}: expected auto, cpu or cuda")
+    if jobs is not None and jobs < 1:
+        raise SpecError(f"jobs={jobs}: expected at least 1")
+    slots = [] if device == "cpu" else gpu_slots(jobs)
+    if not slots and device == "cuda":
+        raise SpecError("device=cuda, but nvidia-smi lists no GPU")
+    return slots or cpu_slots(jobs, len(os.sched_getaffinity(0)))
+
+
+if __name__ == "__main__":
+    sys.exit(
+        run_cli(
+            main,
+            (*TABLE_ERRORS, TableIncomplete),
+            lambda: ["root", "jobs", "device", "overrides", "dry_run", "table", "table.seeds"],
+            suggest,
+        )
+    )

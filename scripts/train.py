@@ -1,0 +1,27 @@
+"""Train one run: ``python scripts/train.py experiment=vgg16_bn dataset=cifar100 optimizer=gnp``.
+
+``--help`` lists the choices, ``--cfg job --resolve`` shows the config, ``-m`` sweeps.
+"""
+
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from gnp.cli import run_cli
+from gnp.training.config import setting_names, suggest, validate
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
+def main(composed: DictConfig) -> None:
+    config = validate(composed)
+    from gnp.training.run import run
+
+    run(config, tuple(HydraConfig.get().overrides.task))
+
+
+if __name__ == "__main__":
+    from gnp.training.errors import GROUPS, USER_ERRORS
+
+    sys.exit(run_cli(main, USER_ERRORS, setting_names, suggest, GROUPS))
