@@ -51,7 +51,10 @@ def run_cli(
             message = f"there is no setting {name!r}." + suggest(name, [*setting_names(), *groups])
         elif option := re.search(r"Could not find '([^']+)'", message):
             offered = re.findall(r"^\t(\S+)$", message, re.M)
-            message += suggest(option[1].rsplit("/", 1)[-1], offered)
+            group, _, name = option[1].partition("/")
+            message = f"there is no {group} {name!r}; there are: {', '.join(offered)}." + suggest(
+                name.rsplit("/", 1)[-1], offered
+            )
         return _complain(message, USAGE_ERROR)
     except KeyboardInterrupt:
         return _complain("stopped; the same command goes on from here", INTERRUPTED)

@@ -158,7 +158,7 @@ class GNP(Optimizer):
     def _climbed(self, g1: list[list[Tensor | None]]) -> Iterator[None]:
         """Inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for bit."""
         norm = global_norm([g for grads in g1 for g in grads if g is not None])
-        weights, gradients, saved = [], [], []
+        weights, saved = [], []
         with torch.no_grad():
             try:
                 for group, grads in zip(self.param_groups, g1, strict=True):
@@ -194,10 +194,8 @@ class GNP(Optimizer):
                     p.grad = torch.zeros_like(g)
                 elif g is None and p.grad is not None:
                     p.grad.mul_(group["alpha"])
-            pairs = [
-                (p.grad, g) for p, g in zip(group["params"], first, strict=True) if g is not None
-            ]
-            for second_grads, first_grads in _by_device_and_dtype(pairs):
+            second = [p.grad for p in group["params"]]
+            for second_grads, first_grads in _by_device_and_dtype(_with_gradient(second, first)):
                 mix_(first_grads, second_grads, group["alpha"])
 
     def _base_step(self) -> None:
@@ -288,8 +286,10 @@ def _describe(value: object) -> str:
     return value.__name__ + " (a class)" if isinstance(value, type) else repr(type(value).__name__)
 
 
-def _with_gradient(params: list[Tensor], grads: list[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
-    return [(p, g) for p, g in zip(params, grads, strict=True) if g is not None]
+def _with_gradient(
+    tensors: list[Tensor], grads: list[Tensor | None]
+) -> list[tuple[Tensor, Tensor]]:
+    return [(t, g) for t, g in zip(tensors, grads, strict=True) if g is not None]
 
 
 def _by_device_and_dtype(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list, list]]:

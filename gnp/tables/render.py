@@ -13,6 +13,22 @@ from gnp.tables.collect import CellResult, Statistic, TableResult
 
 MISSING = "—"
 BEST_EPOCH = "best epoch†"
+CSV_COLUMNS = (
+    "model",
+    "method",
+    "dataset",
+    "augmentation",
+    "n",
+    "mean_error",
+    "std_error",
+    "best_epoch_mean",
+    "best_epoch_std",
+    "mean_fit_error",
+    "published",
+    "published_std",
+    "difference",
+    "errors",
+)
 
 
 @dataclass(frozen=True)
@@ -140,24 +156,7 @@ def to_csv(table: TableResult) -> str:
     """One line a cell, all numbers unrounded, for other programs."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        [
-            "model",
-            "method",
-            "dataset",
-            "augmentation",
-            "n",
-            "mean_error",
-            "std_error",
-            "best_epoch_mean",
-            "best_epoch_std",
-            "mean_fit_error",
-            "published",
-            "published_std",
-            "difference",
-            "errors",
-        ]
-    )
+    writer.writerow(CSV_COLUMNS)
     for cell, result in table.cells.items():
         error, best, fit, published = result.error, result.best, result.fit, result.published
         writer.writerow(

@@ -163,7 +163,7 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     if not close:
         last = name.rsplit(".", 1)[-1]
         by_last = {c.rsplit(".", 1)[-1]: c for c in reversed(candidates)}
-        close = [by_last[c] for c in difflib.get_close_matches(last, by_last, n=1, cutoff=0.7)]
+        close = [by_last[c] for c in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

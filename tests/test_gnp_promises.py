@@ -1,0 +1,403 @@
+"""What GNP promises beside its formula: each test fails when its promise is broken."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from gnp.optim import GNP
+
+
+def network(dtype=torch.float32):
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4)).to(dtype)
+
+
+def batch(n=32):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(n, 6, generator=generator), torch.randint(4, (n,), generator=generator)
+
+
+def make_closure(model, optimizer, calls=None, zero_to_none=True):
+    x, y = batch()
+
+    def closure():
+        if calls is not None:
+            calls.append([p.detach().clone() for p in model.parameters()])
+        optimizer.zero_grad(zero_to_none)
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    return closure
+
+
+def weights(model):
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def equal(left, right):
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+BASES = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("settings", [{"r": 0.1, "alpha": 0.0}, {"r": 0.0, "alpha": 0.8}])
+def test_alpha_zero_or_r_zero_is_the_base_optimizer_bit_for_bit_with_one_call(base, settings):
+    model, calls = network(), []
+    twin = copy.deepcopy(model)
+    optimizer, plain = GNP(BASES[base](model.parameters()), **settings), BASES[base](twin.parameters())
+    closure, plain_closure = make_closure(model, optimizer, calls), make_closure(twin, plain)
+    for _ in range(5):
+        assert optimizer.step(closure) == plain.step(plain_closure)
+    assert len(calls) == 5
+    assert equal(weights(model), weights(twin))
+
+
+def test_step_returns_the_loss_of_the_first_pass():
+    model = network()
+    x, y = batch()
+    expected = nn.functional.cross_entropy(model(x), y)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=5.0, alpha=1.0)
+    assert torch.equal(optimizer.step(make_closure(model, optimizer)), expected)
+
+
+def test_weights_are_restored_bit_for_bit():
+    model = network()
+    before = weights(model)
+    calls = []
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=math.pi, alpha=0.8)
+    optimizer.step(make_closure(model, optimizer, calls))
+    assert equal(calls[0], before)
+    assert not equal(calls[1], before)
+    distance = torch.cat([(a - b).flatten() for a, b in zip(*calls, strict=True)]).norm()
+    assert distance.item() == pytest.approx(math.pi, rel=1e-5)
+    assert equal(weights(model), before)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_weights_are_restored_when_the_second_pass_raises(error):
+    model, calls = network(), []
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=1.0)
+    inner = make_closure(model, optimizer, calls)
+
+    def closure():
+        loss = inner()
+        if len(calls) == 2:
+            raise error
+        return loss
+
+    before = weights(model)
+    with pytest.raises(error):
+        optimizer.step(closure)
+    assert equal(weights(model), before)
+
+
+def test_zeroing_gradients_in_place_does_not_destroy_the_first_gradient():
+    model = network()
+    twin = copy.deepcopy(model)
+    results = []
+    for net, to_none in ((model, True), (twin, False)):
+        optimizer = GNP(torch.optim.SGD(net.parameters(), lr=0.1), r=0.5, alpha=0.5)
+        for _ in range(3):
+            optimizer.step(make_closure(net, optimizer, zero_to_none=to_none))
+        results.append(weights(net))
+    assert equal(*results)
+
+
+class Allocations(torch.utils._python_dispatch.TorchDispatchMode):
+    """Counts bytes of live storages made while it is active (CPU has no allocator statistics)."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.peak = {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        import weakref
+
+        out = func(*args, **(kwargs or {}))
+        known = {
+            t.untyped_storage().data_ptr()
+            for t in torch.utils._pytree.tree_leaves((args, kwargs))
+            if isinstance(t, torch.Tensor)
+        }
+        for t in torch.utils._pytree.tree_leaves(out):
+            storage = t.untyped_storage() if isinstance(t, torch.Tensor) else None
+            if storage is None or storage.data_ptr() in known or storage.data_ptr() in self.live:
+                continue
+            pointer = storage.data_ptr()
+            self.live[pointer] = storage.nbytes()
+            weakref.finalize(t, self.live.pop, pointer, None)
+        self.peak = max(self.peak, sum(self.live.values()))
+        return out
+
+
+def test_one_copy_of_the_parameters_is_held_beside_the_two_gradients():
+    # One big parameter; the loss needs no memory of its own to speak of.
+    size = 1_000_000
+    theta = nn.Parameter(torch.randn(size))
+    optimizer = GNP(torch.optim.SGD([theta], lr=0.1), r=0.1, alpha=0.8)
+    gradient = torch.randn(size)
+
+    def closure():
+        optimizer.zero_grad()
+        theta.grad = gradient.clone()
+        return theta.new_zeros(())
+
+    with Allocations() as allocations:
+        optimizer.step(closure)
+    copies = allocations.peak / (4 * size)
+    assert copies == pytest.approx(3, abs=0.1)  # g1, g2 and the weights' copy
+
+
+def test_a_zero_gradient_gives_no_nan():
+    theta = nn.Parameter(torch.ones(3))
+    optimizer = GNP(torch.optim.SGD([theta], lr=0.1), r=0.1, alpha=0.8)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (theta * 0).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert torch.equal(theta.detach(), torch.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_gradient_too_small_to_divide_by_gives_no_nan(dtype):
+    theta = nn.Parameter(torch.ones(3, dtype=dtype))
+    optimizer = GNP(torch.optim.SGD([theta], lr=0.1), r=100.0, alpha=1.0)
+
+    def closure():
+        theta.grad = torch.tensor([torch.finfo(dtype).tiny / 4, 0, 0], dtype=dtype)
+        return theta.sum()
+
+    optimizer.step(closure)
+    assert theta.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"r": -0.1}, ValueError, "r must be finite and ≥ 0, not -0.1"),
+        ({"r": math.nan}, ValueError, "r must be finite"),
+        ({"r": math.inf}, ValueError, "r must be finite"),
+        ({"r": "0.1"}, TypeError, "r must be a number"),
+        ({"alpha": 1.5}, ValueError, "alpha must be finite and from 0"),
+        ({"alpha": -0.1}, ValueError, "alpha must be finite and from 0"),
+        ({"alpha": math.nan}, ValueError, "alpha must be finite"),
+        ({"alpha": True}, TypeError, "alpha must be a number"),
+        ({"max_grad_norm": 0}, ValueError, "max_grad_norm must be positive"),
+        ({"model": "net"}, TypeError, "model must be a torch.nn.Module"),
+    ],
+)
+def test_wrong_values_are_refused_with_what_was_expected(settings, error, words):
+    with pytest.raises(error, match=words):
+        GNP(torch.optim.SGD(network().parameters(), lr=0.1), **settings)
+
+
+@pytest.mark.parametrize("base", [None, torch.optim.SGD, network()])
+def test_a_base_that_is_no_optimizer_is_refused(base):
+    with pytest.raises(TypeError, match=r"base must be a built torch\.optim\.Optimizer"):
+        GNP(base)
+
+
+def test_wrong_values_in_a_group_are_refused():
+    model = network()
+    base = torch.optim.SGD([{"params": model.parameters(), "r": -1.0}], lr=0.1)
+    with pytest.raises(ValueError, match="r must be finite"):
+        GNP(base)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="alpha must be finite"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "alpha": 2.0})
+
+
+@pytest.mark.parametrize("closure", [None, 3])
+def test_a_step_without_a_closure_is_refused(closure):
+    optimizer = GNP(torch.optim.SGD(network().parameters(), lr=0.1))
+    with pytest.raises(TypeError, match=r"call step\(closure\)"):
+        optimizer.step(closure)
+
+
+def test_sparse_gradients_are_refused():
+    model = nn.Embedding(5, 3, sparse=True)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(torch.tensor([1])).sum()
+        loss.backward()
+        return loss
+
+    with pytest.raises(RuntimeError, match="dense gradients"):
+        optimizer.step(closure)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_state_dict_carries_the_bases_state(base):
+    model = network()
+    optimizer = GNP(BASES[base](model.parameters()), r=0.05, alpha=0.7)
+    for _ in range(3):
+        optimizer.step(make_closure(model, optimizer))
+    twin = network()
+    twin.load_state_dict(model.state_dict())
+    other = GNP(BASES[base](twin.parameters()), r=0.9, alpha=0.1)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert other.param_groups[0]["r"] == 0.05
+    assert other.param_groups is other.base.param_groups
+    assert other.state is other.base.state
+    for _ in range(3):
+        optimizer.step(make_closure(model, optimizer))
+        other.step(make_closure(twin, other))
+    assert equal(weights(model), weights(twin))
+
+
+def test_a_bare_base_optimizers_state_dict_can_be_loaded():
+    model = network()
+    base = BASES["sgd"](model.parameters())
+    base.step(make_closure(model, base))
+    optimizer = GNP(BASES["sgd"](network().parameters()), r=0.05, alpha=0.7)
+    optimizer.load_state_dict(copy.deepcopy(base.state_dict()))
+    assert optimizer.param_groups[0]["alpha"] == 0.7
+    assert len(optimizer.state) == 4
+
+
+def test_wrapping_keeps_the_state_of_a_base_that_has_stepped():
+    model = network()
+    base = BASES["sgd"](model.parameters())
+    base.step(make_closure(model, base))
+    momentum = next(iter(base.state.values()))["momentum_buffer"]
+    assert next(iter(GNP(base).state.values()))["momentum_buffer"] is momentum
+
+
+def test_learning_rate_schedulers_reach_the_base():
+    model = network()
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
+    rates = []
+    for _ in range(5):
+        optimizer.step(make_closure(model, optimizer))
+        scheduler.step()
+        rates.append(optimizer.base.param_groups[0]["lr"])
+    expected = [0.05 * (1 + math.cos(math.pi * t / 10)) for t in range(1, 6)]
+    assert rates == pytest.approx(expected)
+
+
+def test_parameters_without_gradient_are_left_alone():
+    model = network()
+    unused = nn.Parameter(torch.ones(3))
+    model[0].weight.requires_grad_(False)
+    frozen = model[0].weight.detach().clone()
+    optimizer = GNP(torch.optim.SGD([*model.parameters(), unused], lr=0.1), r=0.1)
+    before = weights(model)
+    optimizer.step(make_closure(model, optimizer))
+    assert torch.equal(model[0].weight, frozen)
+    assert torch.equal(unused.detach(), torch.ones(3))
+    assert not torch.equal(model[2].weight, before[2])
+
+
+@pytest.mark.parametrize(("used_in", "factor"), [(1, 0.2), (2, 0.8)])
+def test_a_gradient_missing_in_one_pass_counts_as_zero_there(used_in, factor):
+    always, sometimes = nn.Parameter(torch.ones(2)), nn.Parameter(torch.zeros(2))
+    optimizer = GNP(torch.optim.SGD([always, sometimes], lr=1.0), r=0.1, alpha=0.8)
+    calls = []
+
+    def closure():
+        calls.append(None)
+        optimizer.zero_grad()
+        loss = always.sum()
+        if len(calls) == used_in:
+            loss = loss + 3 * sometimes.sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    torch.testing.assert_close(sometimes.detach(), torch.full((2,), -3 * factor))
+
+
+def test_a_shared_parameter_climbs_once():
+    layer = nn.Linear(6, 6)
+    model = nn.Sequential(layer, nn.Tanh(), layer)
+    before = weights(model)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=0.7, alpha=1.0)
+    calls = []
+    optimizer.step(make_closure(model, optimizer, calls))
+    distance = torch.cat([(a - b).flatten() for a, b in zip(calls[1], before, strict=True)]).norm()
+    assert distance.item() == pytest.approx(0.7, rel=1e-5)
+
+
+def test_mixed_dtypes_climb_by_one_global_norm():
+    double, single = nn.Parameter(torch.ones(2).double()), nn.Parameter(torch.ones(2))
+    optimizer = GNP(torch.optim.SGD([double, single], lr=0.0), r=1.0, alpha=1.0)
+    seen = []
+
+    def closure():
+        optimizer.zero_grad()
+        seen.append((double.detach().clone(), single.detach().clone()))
+        loss = double.sum() + single.double().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert seen[1][0].tolist() == pytest.approx([1.5, 1.5])
+    assert seen[1][1].tolist() == pytest.approx([1.5, 1.5])
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_copies_keep_the_base(duplicate):
+    model = network()
+    optimizer = GNP(BASES["sgd"](model.parameters()), r=0.05, alpha=0.7)
+    optimizer.step(make_closure(model, optimizer))
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)  # wraps step on the instance
+    twin = duplicate(optimizer)
+    assert twin.base is not optimizer.base
+    assert twin.param_groups is twin.base.param_groups
+    assert twin.param_groups[0]["r"] == 0.05
+    assert len(twin.state) == 4
+    assert "GNP(r=0.05, alpha=0.7" in repr(twin)
+
+
+def test_step_hooks_run():
+    model, seen = network(), []
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1))
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    optimizer.step(make_closure(model, optimizer))
+    assert seen == ["before", "after"]
+
+
+def test_it_works_under_no_grad():
+    model = network()
+    before = weights(model)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1))
+    with torch.no_grad():
+        optimizer.step(make_closure(model, optimizer))
+    assert not equal(weights(model), before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_a_step_does_not_wait_for_the_device():
+    model = network().cuda()
+    x, y = (t.cuda() for t in batch())
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=0.1, model=model)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        optimizer.step(closure)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
