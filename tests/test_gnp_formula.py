@@ -8,8 +8,6 @@ from torch.nn.functional import cross_entropy
 
 from gnp.optim import GNP
 
-torch.set_default_dtype(torch.float32)
-
 
 def step_and_read(params, loss_of, **settings):
     """One GNP step on SGD with lr 1: the mixed gradient is θ before − θ after."""
@@ -59,9 +57,7 @@ def small_network():
     names = [n for n, _ in model.named_parameters()]
 
     def loss_of(params):
-        return cross_entropy(
-            functional_call(model, dict(zip(names, params, strict=True)), (x,)), y
-        )
+        return cross_entropy(functional_call(model, dict(zip(names, params, strict=True)), (x,)), y)
 
     return list(model.parameters()), loss_of
 
@@ -126,7 +122,10 @@ def test_each_group_has_its_own_r_and_alpha_and_the_norm_is_global():
 
     before = [p.detach().clone() for p in params]
     base = torch.optim.SGD(
-        [{"params": params[:2], "r": 0.3, "alpha": 0.8}, {"params": params[2:], "r": 0.05, "alpha": 0.4}],
+        [
+            {"params": params[:2], "r": 0.3, "alpha": 0.8},
+            {"params": params[2:], "r": 0.05, "alpha": 0.4},
+        ],
         lr=1.0,
     )
     optimizer = GNP(base)

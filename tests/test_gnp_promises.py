@@ -53,7 +53,10 @@ BASES = {
 def test_alpha_zero_or_r_zero_is_the_base_optimizer_bit_for_bit_with_one_call(base, settings):
     model, calls = network(), []
     twin = copy.deepcopy(model)
-    optimizer, plain = GNP(BASES[base](model.parameters()), **settings), BASES[base](twin.parameters())
+    optimizer, plain = (
+        GNP(BASES[base](model.parameters()), **settings),
+        BASES[base](twin.parameters()),
+    )
     closure, plain_closure = make_closure(model, optimizer, calls), make_closure(twin, plain)
     for _ in range(5):
         assert optimizer.step(closure) == plain.step(plain_closure)

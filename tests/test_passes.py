@@ -82,7 +82,7 @@ def test_what_was_changed_is_put_back_after_an_exception_and_nested():
     model = nn.Sequential(
         nn.BatchNorm1d(3, momentum=0.3), nn.InstanceNorm1d(3, track_running_stats=True)
     ).train()
-    with pytest.raises(ValueError), frozen_norm_statistics(model), frozen_norm_statistics(model):  # noqa: PT011
+    with pytest.raises(ValueError), frozen_norm_statistics(model), frozen_norm_statistics(model):
         raise ValueError
     assert model[0].track_running_stats
     assert model[1].momentum == 0.1
@@ -136,7 +136,7 @@ def test_a_replay_restores_the_generator_after_an_exception():
     state = RandomState()
     drawn = torch.rand(2)
     after = torch.get_rng_state()
-    with pytest.raises(ValueError), state.replayed():  # noqa: PT011
+    with pytest.raises(ValueError), state.replayed():
         assert torch.equal(torch.rand(2), drawn)
         raise ValueError
     assert torch.equal(torch.get_rng_state(), after)

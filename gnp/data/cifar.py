@@ -3,6 +3,9 @@
 Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
 """
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -31,11 +34,20 @@ def load_cifar(
     return tuple(_load(dataset_class, Path(root), train, download) for train in (True, False))
 
 
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Runs that start together must not write the same download: the others wait and find it."""
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / ".gnp-download.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _load(dataset_class: type, root: Path, train: bool, download: bool) -> tuple[Tensor, Tensor]:
     folder, archive = root / dataset_class.base_folder, root / dataset_class.filename
     try:
-        # torchvision writes its progress to stderr; verified files are not downloaded again.
-        data = dataset_class(str(root), train=train, download=download)
+        with _one_at_a_time(root) if download else nullcontext():
+            data = dataset_class(str(root), train=train, download=download)
     except Exception as error:  # URLError, RuntimeError, EOFError, UnpicklingError, tar errors
         if archive.exists() or folder.exists():
             cure = f"Delete {folder} and {archive.name} there and run again to download them anew"

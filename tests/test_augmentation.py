@@ -1,0 +1,126 @@
+"""Batched augmentation against the same operations done image by image with torch's own."""
+
+import pytest
+import torch
+from torch.nn.functional import pad
+
+from gnp.data import Augmentation, ImageData, Split, batches, normalise
+from gnp.data.augmentation import erase_squares, flip_and_crop
+
+
+def images(n=6, size=32):
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(256, (n, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "zeros"])
+def test_flip_pad_crop_equals_torchs_own_image_by_image(mode):
+    batch = images()
+    flips = torch.tensor([True, False, True, False, True, False])
+    offsets = torch.tensor([[-4, 4, 0, 3, -1, 2], [4, -4, 0, -2, 1, 4]])
+    got = flip_and_crop(batch, flips, offsets, mode)
+    assert got.dtype == torch.uint8
+    for i in range(len(batch)):
+        image = batch[i].flip(-1) if flips[i] else batch[i]
+        padded = pad(
+            image[None].float(), (4, 4, 4, 4), mode="constant" if mode == "zeros" else mode
+        )[0]
+        top, left = offsets[0, i] + 4, offsets[1, i] + 4
+        assert torch.equal(got[i].float(), padded[:, top : top + 32, left : left + 32])
+
+
+def test_every_image_has_its_own_draw_and_all_draws_occur():
+    one = images(1).expand(2000, 3, 32, 32)
+    out = Augmentation(flip=True, crop_padding=4).geometry(one, seeded())
+    assert len(torch.unique(out.flatten(1), dim=0)) == 2 * 9 * 9
+
+
+def test_none_changes_nothing_and_draws_nothing():
+    generator = seeded()
+    before = generator.get_state()
+    batch = images()
+    augmentation = Augmentation()
+    assert augmentation.geometry(batch, generator) is batch
+    assert torch.equal(augmentation.erase(batch.float(), generator), batch.float())
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize(("row", "column"), [(16, 16), (0, 0), (31, 3)])
+def test_a_square_is_erased_and_clipped_at_the_border(row, column):
+    batch = torch.ones(1, 3, 32, 32)
+    out = erase_squares(batch, torch.tensor([row]), torch.tensor([column]), 16)
+    expected = batch.clone()
+    top, left = max(0, row - 8), max(0, column - 8)
+    expected[:, :, top : row + 8, left : column + 8] = 0
+    assert torch.equal(out, expected)
+
+
+def test_cutout_draws_a_square_for_each_image_or_one_for_the_batch():
+    ones = torch.ones(500, 3, 32, 32)
+    each = Augmentation(cutout=16).erase(ones, seeded())
+    assert len(torch.unique(each.flatten(1), dim=0)) > 200
+    assert 0.5 < each.mean() < 0.85
+    one = Augmentation(cutout=16, cutout_scope="batch").erase(ones, seeded())
+    assert len(torch.unique(one.flatten(1), dim=0)) == 1
+    assert one.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"crop_padding": -1}, "crop_padding must be ≥ 0"),
+        ({"cutout": -1}, "cutout must be ≥ 0"),
+        ({"padding_mode": "wrap"}, "padding_mode must be one of"),
+        ({"cutout_scope": "pixel"}, "cutout_scope must be one of"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Augmentation(**settings)
+
+
+def test_normalise():
+    batch = images()
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    expected = (batch.float() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(
+        3, 1, 1
+    )
+    torch.testing.assert_close(normalise(batch, mean, std), expected)
+
+
+def data(n=50):
+    split = Split(images(n), torch.arange(n) % 10)
+    return ImageData(split, split, "test", 10, (0.5,) * 3, (0.25,) * 3)
+
+
+def test_an_epoch_shows_each_image_at_most_once_and_drops_the_remainder():
+    d = data()
+    seen = [labels for _, labels in batches(d, 16, Augmentation(), seeded())]
+    assert [len(s) for s in seen] == [16, 16, 16]
+    epoch = torch.cat([x for x, _ in batches(d, 16, Augmentation(), seeded())])
+    assert len(torch.unique(epoch.flatten(1), dim=0)) == 48
+
+
+def test_an_epoch_is_a_function_of_the_generators_state():
+    augmentation = Augmentation(flip=True, crop_padding=4, cutout=8)
+    runs = [
+        torch.cat([x for x, _ in batches(data(), 10, augmentation, seeded(seed))])
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_augmentation_leaves_torchs_generator_alone():
+    before = torch.get_rng_state()
+    list(batches(data(), 10, Augmentation(flip=True, crop_padding=4, cutout=8), seeded()))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_batches_have_the_memory_format_asked_for():
+    x, _ = next(batches(data(), 10, Augmentation(), seeded(), torch.channels_last))
+    assert x.is_contiguous(memory_format=torch.channels_last)
