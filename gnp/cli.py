@@ -11,28 +11,26 @@ from collections.abc import Callable, Iterable
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from gnp.errors import UserError
+
 USAGE_ERROR, INTERRUPTED = 2, 130
 PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
 
 
 def run_cli(
     main: Callable[[], None],
-    user_errors: tuple[type[Exception], ...],
     setting_names: Callable[[], Iterable[str]],
     suggest: Callable[[str, Iterable[str]], str],
-    groups: Iterable[str] = (),
 ) -> int:
     """Call a ``@hydra.main`` function. Returns the exit status.
 
-    Errors of the user (``user_errors``, and what Hydra and OmegaConf refuse) are printed as one
+    Errors of the user (``UserError``, and what Hydra and OmegaConf refuse) are printed as one
     message; any other exception keeps its traceback.
 
     Args:
         main: the decorated function.
-        user_errors: exceptions whose message is all a user needs.
-        setting_names: dotted names of the settings that exist, for suggestions.
+        setting_names: dotted names of the settings and config groups that exist.
         suggest: (name, candidates) → " Did you mean …?" or "".
-        groups: the config groups, for suggestions.
     """
     die_with_parent()
     # Hydra then raises what it would otherwise print and turn into exit(1).
@@ -42,13 +40,13 @@ def run_cli(
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         main()
-    except user_errors as error:
-        return _complain(str(error), getattr(error, "exit_status", USAGE_ERROR))
+    except UserError as error:
+        return _complain(str(error), error.exit_status)
     except (HydraException, OmegaConfBaseException) as error:
         message = str(error).strip()
         if unknown := re.search(r"Could not override '([^']+)'", message):
             name = unknown[1]
-            message = f"there is no setting {name!r}." + suggest(name, [*setting_names(), *groups])
+            message = f"there is no setting {name!r}." + suggest(name, setting_names())
         elif option := re.search(r"Could not find '([^']+)'", message):
             offered = re.findall(r"^\t(\S+)$", message, re.M)
             group, _, name = option[1].partition("/")

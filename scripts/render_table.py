@@ -9,11 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from gnp.cli import run_cli
-from gnp.tables import SpecError, TableSpec, collect, write_outputs
+from gnp.tables import TableSpec, collect, write_outputs
 from gnp.tables.render import missing_commands, notes, to_terminal
-from gnp.training.config import ConfigError, suggest
+from gnp.training.config import suggest
 
-TABLE_ERRORS = (SpecError, ConfigError, FileNotFoundError)
+SETTINGS = ("root", "jobs", "device", "overrides", "dry_run", "table", "table.seeds")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
@@ -41,4 +41,4 @@ def render(spec: TableSpec, root: str, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(main, TABLE_ERRORS, lambda: ["root", "table", "table.seeds"], suggest))
+    sys.exit(run_cli(main, lambda: SETTINGS, suggest))

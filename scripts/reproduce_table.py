@@ -10,10 +10,11 @@ from pathlib import Path
 import hydra
 from hydra import compose
 from omegaconf import DictConfig
-from render_table import TABLE_ERRORS, load_spec, render
+from render_table import SETTINGS, load_spec, render
 from rich.console import Console
 
 from gnp.cli import run_cli
+from gnp.errors import UserError
 from gnp.tables import Pool, Run, SpecError, TableSpec, cpu_slots, gpu_slots
 from gnp.tables.progress import PoolProgress
 from gnp.tracking.record import config_difference, read_config, read_summary
@@ -22,7 +23,7 @@ from gnp.training.config import resolve, suggest, to_plain
 TRAIN = Path(__file__).resolve().with_name("train.py")
 
 
-class TableIncomplete(RuntimeError):
+class TableIncomplete(UserError):
     """Some runs failed; the others are done."""
 
     exit_status = 1
@@ -95,11 +96,4 @@ def choose_slots(device: str, jobs: int | None):
 
 
 if __name__ == "__main__":
-    sys.exit(
-        run_cli(
-            main,
-            (*TABLE_ERRORS, TableIncomplete),
-            lambda: ["root", "jobs", "device", "overrides", "dry_run", "table", "table.seeds"],
-            suggest,
-        )
-    )
+    sys.exit(run_cli(main, lambda: SETTINGS, suggest))

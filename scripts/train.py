@@ -12,6 +12,8 @@ from omegaconf import DictConfig
 from gnp.cli import run_cli
 from gnp.training.config import setting_names, suggest, validate
 
+GROUPS = ("model", "dataset", "augmentation", "optimizer", "base", "experiment")
+
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(composed: DictConfig) -> None:
@@ -22,6 +24,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    from gnp.training.errors import GROUPS, USER_ERRORS
-
-    sys.exit(run_cli(main, USER_ERRORS, setting_names, suggest, GROUPS))
+    sys.exit(run_cli(main, lambda: [*setting_names(), *GROUPS], suggest))

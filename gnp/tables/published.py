@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from gnp.tables.spec import SpecError
+
 FOLDER = Path(__file__).parent / "published"
 
 
@@ -21,12 +23,12 @@ def published_table(name: str) -> dict[tuple[str, str, str], Published]:
     """(model, method, column) → value.
 
     Raises:
-        FileNotFoundError: no such table; names those that there are.
+        SpecError: no such table; names those that there are.
     """
     path = FOLDER / f"{name}.csv"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.csv")))
-        raise FileNotFoundError(f"no published table {name!r}; there are {known}")
+        raise SpecError(f"no published table {name!r}; there are {known}")
     with open(path, newline="") as file:
         return {
             (line["model"], line["method"], line["column"]): Published(

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from gnp.errors import UserError
 from gnp.tracking.files import write_json, write_text
 
 LOCK_NAME = ".lock"
@@ -27,11 +28,11 @@ LOCK_FD_VARIABLE = "GNP_LOCK_FD"
 VOLATILE = (("runtime",), ("wandb",), ("root",), ("data_root",), ("dataset", "root"))
 
 
-class ConfigMismatch(ValueError):
+class ConfigMismatch(UserError, ValueError):
     """The folder holds a run with another config."""
 
 
-class RunBusy(RuntimeError):
+class RunBusy(UserError, RuntimeError):
     """Another process is working on this run."""
 
 
@@ -53,6 +54,13 @@ class RunRecord:
         self._lock = _inherited_lock() or lock_run(self.folder)
         if self._lock is None:
             raise RunBusy(f"another process is working on {self.folder}; wait for it or stop it")
+        try:
+            self._claim(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self, config: Mapping[str, Any]) -> None:
         recorded = read_config(self.folder)
         if recorded is None:
             write_text(self.folder / "config.yaml", dump_yaml(config))

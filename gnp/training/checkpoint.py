@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 
+from gnp.errors import UserError
 from gnp.tracking.files import write_atomically
 
 FORMAT = 1
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be used; the message says what to do."""
 
 

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from gnp.data import Augmentation, ImageData, Split, batches, load_dataset
+from gnp.errors import UserError
 from gnp.optim import GNP
 from gnp.tracking import RunRecord, WandbMirror, describe_environment
 from gnp.tracking.record import read_metrics
@@ -24,8 +25,10 @@ from gnp.training.progress import RunProgress
 log = logging.getLogger(__name__)
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(UserError, RuntimeError):
     """The run cannot go on; the message says where it stopped and what to try."""
+
+    exit_status = 1
 
 
 def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:

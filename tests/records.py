@@ -1,0 +1,47 @@
+"""Writes run records as training would, so that tables can be tested without training."""
+
+import json
+
+import yaml
+
+from gnp.tables import TableSpec
+
+SPEC = {
+    "name": "small",
+    "title": "A small table",
+    "note": "Made up for a test.",
+    "rows": [{"label": "VGG16-BN ×1/8", "experiment": "e", "published": "VGG16-BN"}],
+    "columns": [
+        {"label": "basic", "dataset": "d", "augmentation": "basic", "published": "C10 basic"},
+        {"label": "cutout", "dataset": "d", "augmentation": "cutout", "published": "C10 cutout"},
+    ],
+    "methods": [{"label": "SGD", "optimizer": "sgd"}, {"label": "GNP", "optimizer": "gnp"}],
+    "seeds": [0, 1, 2],
+    "published": "table1",
+}
+
+
+def spec(**changes):
+    return TableSpec.from_config({**SPEC, **changes})
+
+
+def write_record(root, run, errors, **config):
+    """``errors`` are the test errors of its epochs."""
+    folder = run.folder(root)
+    folder.mkdir(parents=True)
+    config = {"experiment": "e", "seed": run.seed, "training": {"epochs": len(errors)}, **config}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    lines = [
+        {"epoch": i, "train_error": e / 2, "test_error": e, "seconds": 1.0}
+        for i, e in enumerate(errors, start=1)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    best = min(range(len(errors)), key=errors.__getitem__)
+    summary = {
+        "evaluated": "test",
+        "epochs": len(errors),
+        "final": {"test_error": errors[-1], "fit_error": 1.0},
+        "best": {"epoch": best + 1, "test_error": errors[best]},
+        "seconds": 10.0,
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))

@@ -1,0 +1,181 @@
+"""Every config composes, and a wrong setting is refused with a suggestion."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import CONFIGS, ROOT
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, instantiate
+
+from gnp.tables import TableSpec
+from gnp.training.config import ConfigError, resolve, run_path, setting_names, validate
+
+
+def choices(group):
+    files = sorted((CONFIGS / group).rglob("*.yaml"))
+    return [str(f.relative_to(CONFIGS / group).with_suffix("")) for f in files]
+
+
+GRID = list(
+    itertools.product(*(choices(g) for g in ("experiment", "dataset", "augmentation", "optimizer")))
+)
+
+
+def test_every_combination_composes_to_a_valid_run_with_a_place_of_its_own(compose_train):
+    places = set()
+    for experiment, dataset, augmentation, optimizer in GRID:
+        config = validate(
+            compose_train([
+                f"experiment={experiment}",
+                f"dataset={dataset}",
+                f"augmentation={augmentation}",
+                f"optimizer={optimizer}",
+            ])
+        )  # fmt: skip
+        # Tables find a run by these names: what a file calls itself is its file's name.
+        expected = f"{experiment}/{dataset}-{augmentation}/{optimizer}/seed0"
+        assert str(run_path(config)) == expected
+        assert config.model["num_classes"] == config.dataset.num_classes
+        places.add(expected)
+    assert len(places) == len(GRID) > 100
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_model_config_builds_its_network(compose_train, model):
+    config = validate(compose_train([f"model={model}", "model.width=0.0625"]))
+    assert sum(p.numel() for p in instantiate(config.model).parameters()) > 0
+
+
+@pytest.mark.parametrize("name", choices("table"))
+def test_every_table_names_runs_that_exist(name):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        spec = TableSpec.from_config(compose("reproduce_table", [f"table={name}"]).table)
+        assert spec.name == name
+        for run in spec.runs():
+            if run.seed == spec.seeds[0]:
+                config = resolve(compose("train", [*run.settings(), *spec.overrides]))
+                assert str(run_path(config)) == str(run.path)
+
+
+def test_every_table_with_published_values_finds_one_for_each_cell(tmp_path):
+    from gnp.tables import collect
+
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        specs = [
+            TableSpec.from_config(compose("reproduce_table", [f"table={n}"]).table)
+            for n in choices("table")
+        ]
+    assert any(spec.published for spec in specs)
+    for spec in specs:
+        if spec.published:
+            assert all(c.published for c in collect(spec, tmp_path).cells.values())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "base", "alpha"),
+    [
+        ("sgd", "torch.optim.SGD", 0.0),
+        ("adamw", "torch.optim.AdamW", 0.0),
+        ("sam", "torch.optim.SGD", 1.0),
+        ("gnp", "torch.optim.SGD", 0.8),
+    ],
+)
+def test_methods_are_what_they_are_called(compose_train, optimizer, base, alpha):
+    config = validate(compose_train([f"optimizer={optimizer}"])).optimizer
+    assert config.base["_target_"] == base
+    assert config.alpha == alpha
+    assert get_class(base)
+
+
+def test_sam_and_gnp_wrap_the_base_that_the_recipe_names(compose_train):
+    config = validate(compose_train(["optimizer=gnp", "base=adamw"]))
+    assert config.optimizer.base["_target_"] == "torch.optim.AdamW"
+    assert "momentum" not in config.optimizer.base
+
+
+def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(compose_train):
+    own = ["+recipe.gnp.lr=0.3", "+recipe.gnp.r=0.7"]
+    assert validate(compose_train(["optimizer=gnp", *own])).optimizer.lr == 0.3
+    assert validate(compose_train(["optimizer=gnp", *own])).optimizer.r == 0.7
+    assert validate(compose_train(["optimizer=sam", *own])).optimizer.lr == 0.1
+    assert validate(compose_train(["optimizer=gnp", *own, "optimizer.lr=2"])).optimizer.lr == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("+training.epohcs=3", r"no setting 'training\.epohcs'.*Did you mean 'training\.epochs'"),
+        ("+epochs=3", r"no setting 'epochs'.*Did you mean 'training\.epochs'"),
+        ("seed=abc", r"seed: Value 'abc'"),
+        ("training.epochs=1.5", r"training\.epochs: Value '1\.5'"),
+        ("training.epochs=0", r"training\.epochs is 0; expected at least 1"),
+        ("training.precision=fp8", r"expected one of fp32, bf16, fp16"),
+        ("optimizer.alpha=2", r"optimizer\.alpha is 2\.0; expected from 0 to 1"),
+        ("optimizer.r=-1", r"optimizer\.r is -1\.0; expected ≥ 0"),
+        ("optimizer.lr=0", r"optimizer\.lr is 0\.0; expected positive"),
+        ("training.label_smoothing=1", r"label_smoothing is 1\.0; expected from 0 to below 1"),
+        ("dataset.mean=[0.5]", r"dataset\.mean is .* three numbers"),
+        ("+model.widht=2", r"has no argument 'widht'.*Did you mean 'width'"),
+        ("+optimizer.base.momentm=2", r"SGD has no argument 'momentm'.*Did you mean 'momentum'"),
+        ("model._target_=models.vgg.VG", r"model\._target_=models\.vgg\.VG cannot be imported"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_a_suggestion(compose_train, override, words):
+    with pytest.raises(ConfigError, match=words):
+        validate(compose_train(["optimizer=sgd", override]))
+
+
+def test_every_setting_of_the_schema_is_in_the_composed_config(compose_train):
+    """…so that --help shows it; what a data set does not use may be absent."""
+    plain = yaml.safe_load(yaml.safe_dump(_plain(compose_train())))
+    for name in setting_names():
+        if not name.startswith("dataset.synthetic"):
+            node = plain
+            for part in name.split("."):
+                assert part in node, name
+                node = node[part]
+
+
+def _plain(config):
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def command(*arguments, script="train.py"):
+    return subprocess.run(
+        [sys.executable, f"scripts/{script}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["epohcs=3"], "Did you mean 'training.epochs'?"),
+        (["optimzer=gnp"], "Did you mean 'optimizer'?"),
+        (["optimizer=gpn"], "there are: adamw, gnp, sam, sgd. Did you mean 'gnp'?"),
+        (["seed=abc"], "seed: Value 'abc'"),
+    ],
+)
+def test_the_command_line_refuses_in_a_few_lines(arguments, words):
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train.py", "reproduce_table.py"])
+def test_help_shows_choices_and_settings(script):
+    done = command("--help", script=script)
+    assert done.returncode == 0
+    assert "root: outputs" in done.stdout
+    assert "quickstart" in done.stdout

@@ -1,0 +1,228 @@
+"""Which runs a table has, what its numbers are, and how they are printed."""
+
+import csv
+import io
+import re
+import statistics
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from conftest import ROOT
+from records import spec, write_record
+from rich.console import Console
+
+from gnp.tables import Run, SpecError, collect, write_outputs
+from gnp.tables.collect import Statistic
+from gnp.tables.published import Published, published_table
+from gnp.tables.render import (
+    format_statistic,
+    missing_commands,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_terminal,
+)
+
+ERRORS = {
+    ("sgd", "basic"): [5.0, 6.0, 7.0],
+    ("gnp", "basic"): [4.0, 5.0, 6.6],
+    ("sgd", "cutout"): [4.5, 4.7, 4.9],
+}
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Three cells are full; of GNP with cutout only seed 1 is there."""
+    s = spec()
+    for cell in s.cells():
+        errors = ERRORS.get((cell.method.optimizer, cell.column.augmentation))
+        for seed in s.seeds:
+            if errors:
+                write_record(tmp_path, Run(cell, seed), [50.0, errors[seed] - 0.5, errors[seed]])
+            elif seed == 1:
+                write_record(tmp_path, Run(cell, seed), [50.0, 4.25])
+    return collect(s, tmp_path)
+
+
+def result(table, method, augmentation):
+    (found,) = [
+        r
+        for c, r in table.cells.items()
+        if (c.method.label, c.column.augmentation) == (method, augmentation)
+    ]
+    return found
+
+
+def test_the_published_tables_have_78_cells_of_the_paper():
+    table1, table2 = published_table("table1"), published_table("table2")
+    assert (len(table1), len(table2)) == (54, 24)
+    assert table1["VGG16-BN", "GNP", "C100 cutout"] == Published(23.07, 0.26)
+    assert table1["VGG16", "SAM", "C10 cutout"] == Published(6.17, None)
+    assert table1["PyramidNet-SD", "GNP", "C10 AutoAugment+CutMix"] == Published(1.30, 0.07)
+    assert table2["ViT-TI16", "base", "C10 heavy"] == Published(14.68, 0.14)
+    with pytest.raises(SpecError, match="there are table1, table2"):
+        published_table("table3")
+
+
+def test_runs_come_seed_by_seed_with_their_place_and_command():
+    runs = list(spec().runs())
+    assert len(runs) == 12
+    assert [r.seed for r in runs] == [0] * 4 + [1] * 4 + [2] * 4
+    assert str(runs[0].path) == "e/d-basic/sgd/seed0"
+    assert runs[-1].command("results", ["training.epochs=2"]) == (
+        "python scripts/train.py experiment=e dataset=d augmentation=cutout optimizer=gnp seed=2 "
+        "root=results training.epochs=2"
+    )
+
+
+def test_statistics_are_mean_and_sample_standard_deviation(table):
+    error = result(table, "GNP", "basic").error
+    assert error.mean == pytest.approx(statistics.mean([4.0, 5.0, 6.6]))
+    assert error.std == pytest.approx(statistics.stdev([4.0, 5.0, 6.6]))
+    assert error.n == 3
+    assert Statistic.of([]) is None
+    assert Statistic.of([2.0]) == Statistic(2.0, None, 1)
+
+
+def test_the_last_epoch_is_reported_and_the_best_one_apart(table):
+    gnp = result(table, "GNP", "basic")
+    assert gnp.best.mean == pytest.approx(gnp.error.mean - 0.5)
+
+
+def test_the_difference_is_ours_minus_the_published(table):
+    gnp = result(table, "GNP", "basic")
+    assert gnp.difference == pytest.approx(5.2 - 4.88)
+
+
+def test_formats():
+    assert format_statistic(Statistic(5.214, 0.0849, 3), 3) == "5.21 ± 0.08 (3)"
+    assert format_statistic(Statistic(5.214, 0.0849, 2), 3) == "5.21 ± 0.08 (2 of 3)"
+    assert format_statistic(Statistic(5.214, None, 1), 1) == "5.21 (1)"
+    assert format_statistic(None, 3) == "—"
+
+
+def test_markdown_has_numbers_published_values_and_missing_commands(table):
+    text = to_markdown(table)
+    assert "| VGG16-BN ×1/8 | SGD | 6.00 ± 1.00 (3) | 5.74 ± 0.09 | +0.26 |" in text
+    assert "|  | GNP | **5.20 ± 1.31 (3)** | 4.88 ± 0.12 | +0.32 |" in text
+    assert "**4.25 (1 of 3)**" in text
+    assert "Made up for a test." in text
+    assert "chosen on the test set" in text
+    for seed in (0, 2):
+        assert f"augmentation=cutout optimizer=gnp seed={seed} root={table.root}" in text
+    assert len(missing_commands(table)) == 2
+
+
+def test_a_table_without_records_is_dashes_and_commands(tmp_path):
+    empty = collect(spec(), tmp_path)
+    assert to_markdown(empty).count("python scripts/train.py") == 12
+    assert "| SGD | — | 5.74 ± 0.09 | — | — |" in to_markdown(empty)
+    assert all(p.exists() for p in write_outputs(empty))
+
+
+def test_without_published_values_there_are_no_columns_for_them(tmp_path):
+    text = to_markdown(collect(spec(published=None), tmp_path))
+    assert "| model | method | basic | best epoch† | cutout | best epoch† |" in text
+
+
+def test_csv_is_unrounded(table):
+    lines = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert len(lines) == 4
+    gnp = lines[2]
+    assert (gnp["method"], gnp["n"], gnp["errors"]) == ("GNP", "3", "4 5 6.6")
+    assert float(gnp["std_error"]) == pytest.approx(statistics.stdev([4.0, 5.0, 6.6]), rel=1e-5)
+
+
+def test_latex_has_balanced_columns_and_no_raw_special_characters(table):
+    text = to_latex(table)
+    body = text[text.index(r"\toprule") :]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert {row.count("&") for row in rows} == {9}
+    assert r"\textbf{5.20 $\pm$ 1.31 (3)}" in body
+    assert not re.search(r"(?<!\\)[%#_±×†—]", body)
+
+
+def test_the_terminal_shows_the_same_numbers(table):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(to_terminal(table))
+    assert "5.20 ± 1.31 (3)" in console.export_text()
+
+
+class References(HTMLParser):
+    """Everything in a page that a browser would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.tags = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "data", "srcset") and value[:1] != "#":
+                self.found.append((tag, name, value))
+
+
+def test_the_report_is_one_file_that_loads_nothing(table):
+    report = next(p for p in write_outputs(table) if p.name == "report.html")
+    page = References()
+    page.feed(report.read_text())
+    assert page.found == []
+    assert not {"script", "link", "img", "iframe"} & page.tags
+    assert not re.search(r"@import|url\((?!#)", report.read_text())
+    assert {"table", "svg"} <= page.tags
+    assert "5.20 ± 1.31 (3)" in report.read_text()
+
+
+def test_the_curves_are_a_valid_picture_with_a_line_for_each_method(table):
+    svg = next(p for p in write_outputs(table) if p.name == "curves.svg").read_text()
+    ElementTree.fromstring(svg)
+    for label in ("SGD test", "GNP test", "GNP training", "VGG16-BN ×1/8, cutout"):
+        assert label in svg
+
+
+def test_rendering_twice_gives_the_same_bytes(table):
+    first = [p.read_bytes() for p in write_outputs(table)]
+    assert [p.read_bytes() for p in write_outputs(collect(table.spec, table.root))] == first
+
+
+def test_seeds_with_different_configs_are_reported(tmp_path):
+    s = spec(seeds=[0, 1])
+    for run in s.runs():
+        write_record(tmp_path, run, [5.0], optimizer={"lr": 0.1 if run.seed == 0 else 0.2})
+    table = collect(s, tmp_path)
+    assert len(table.warnings) == 4
+    assert "optimizer.lr: 0.1 recorded, 0.2 wanted" in to_markdown(table)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rows": []}, "rows is empty"),
+        ({"seeds": [1, 1]}, "seeds lists something twice"),
+        ({"colums": []}, "colums"),
+        ({"seeds": ["a"]}, "seeds"),
+        ({"rows": [{"label": "x"}]}, "experiment"),
+    ],
+)
+def test_a_wrong_spec_is_refused(change, words):
+    with pytest.raises(SpecError, match=words):
+        spec(**change)
+
+
+@pytest.mark.slow
+def test_rendering_needs_no_torch(tmp_path):
+    """The script runs where importing torch fails."""
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    done = subprocess.run(
+        [sys.executable, "scripts/render_table.py", "table=quickstart", f"root={tmp_path}"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "18 runs are missing" in done.stdout
+    assert (tmp_path / "tables/quickstart/report.html").exists()

@@ -1,0 +1,142 @@
+"""The run record and its mirror in wandb."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from gnp.tracking import ConfigMismatch, RunBusy, RunRecord, WandbMirror, describe_environment
+from gnp.tracking.files import write_atomically
+from gnp.tracking.record import config_difference, read_metrics
+
+CONFIG = {"seed": 0, "root": "a", "runtime": {"threads": 1}, "dataset": {"name": "d", "root": "x"}}
+
+
+def test_a_run_is_locked_while_its_record_is_open(tmp_path):
+    with RunRecord(tmp_path, CONFIG), pytest.raises(RunBusy, match="another process"):
+        RunRecord(tmp_path, CONFIG)
+    RunRecord(tmp_path, CONFIG).close()
+
+
+def test_a_refused_config_leaves_no_lock(tmp_path):
+    RunRecord(tmp_path, CONFIG).close()
+    with pytest.raises(ConfigMismatch, match="seed: 0 recorded, 1 wanted"):
+        RunRecord(tmp_path, {**CONFIG, "seed": 1})
+    RunRecord(tmp_path, CONFIG).close()
+
+
+def test_where_a_run_runs_is_not_its_identity():
+    moved = {"seed": 0, "root": "b", "runtime": {"threads": 2, "device": "cuda"},
+             "dataset": {"name": "d", "root": "y"}, "wandb": {"mode": "online"}}  # fmt: skip
+    assert config_difference(CONFIG, moved) == []
+    assert config_difference(CONFIG, {**moved, "dataset": {"name": "e", "root": "y"}}) == [
+        "dataset.name: d recorded, e wanted"
+    ]
+    assert config_difference(CONFIG, {**moved, "new": {"a": 1}}) == [
+        "new.a: (not set) recorded, 1 wanted"
+    ]
+
+
+def test_metrics_are_read_up_to_a_torn_line(tmp_path):
+    with RunRecord(tmp_path, CONFIG) as record:
+        for epoch in (1, 2, 3):
+            record.add_metrics({"epoch": epoch})
+        with open(tmp_path / "metrics.jsonl", "a") as file:
+            file.write('{"epoch": 4, "lo')
+        assert [m["epoch"] for m in read_metrics(tmp_path)] == [1, 2, 3]
+        record.keep_epochs(2)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
+    write_atomically(tmp_path / "f", lambda file: file.write(b"old"))
+
+    def half(file):
+        file.write(b"ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(tmp_path / "f", half)
+    assert (tmp_path / "f").read_bytes() == b"old"
+    assert [f.name for f in tmp_path.iterdir()] == ["f"]
+
+
+def test_the_environment_names_code_and_versions_and_no_place():
+    environment = describe_environment("cpu", ["seed=1"])
+    assert len(environment["code"]["hash"]) == 16
+    assert environment["overrides"] == ["seed=1"]
+    assert environment["packages"]["torch"]
+    assert str(ROOT) not in json.dumps(environment)
+
+
+# ---------------------------------------------------------------------- wandb
+
+
+def mirror(mode, folder):
+    return WandbMirror(mode, folder, "e/d-basic/gnp/seed0", "gnp", "e/d-basic/gnp", ["t"], CONFIG)
+
+
+def test_disabled_does_not_import_wandb(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from gnp.tracking import WandbMirror; "
+        "m = WandbMirror('disabled', Path('.'), 'id', 'p', 'g', [], {}); m.log({}, 1); m.finish();"
+        "assert 'wandb' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_mode_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="one of offline, online, disabled, not 'on'"):
+        mirror("on", tmp_path)
+
+
+OFFLINE = """
+import sys
+from pathlib import Path
+from gnp.tracking import WandbMirror
+m = WandbMirror(sys.argv[1], Path(sys.argv[2]), "e/gnp/seed0", "gnp", "e/gnp", ["t"], {"a": 1})
+m.log({"epoch": 1, "test_error": 5.0}, step=1)
+m.finish({"test_error": 5.0})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_without_a_key_it_records_offline_and_asks_nothing(tmp_path, mode):
+    """On a terminal too: wandb itself would ask for a key there."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    environment |= {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")}
+    parent, child = os.openpty()
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, mode, str(tmp_path)],
+        env=environment,
+        stdin=child,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    os.close(parent)
+    os.close(child)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 60
+    assert len(list((tmp_path / "wandb").glob("offline-run-*-e-gnp-seed0"))) == 1
+    assert ("no API key: recording offline" in done.stderr) == (mode == "online")
+
+
+def test_a_wandb_that_fails_does_not_stop_the_run(tmp_path, monkeypatch, caplog):
+    import wandb
+
+    def broken(**_):
+        raise RuntimeError("no server")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    m = mirror("offline", tmp_path)
+    m.log({"a": 1}, step=1)
+    m.finish({})
+    assert "wandb could not start (offline mode): no server" in caplog.text

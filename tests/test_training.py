@@ -1,0 +1,313 @@
+"""One run from config to record, in this process, on the CPU."""
+
+import dataclasses
+import json
+import math
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from gnp.data import Augmentation, ImageData, Split, batches
+from gnp.optim import GNP
+from gnp.training import run as run_module
+from gnp.training.checkpoint import CheckpointError, load_checkpoint
+from gnp.training.config import ConfigError, run_path
+from gnp.training.loop import FiniteGuard, Meter, NonFiniteLoss, cosine, evaluate, train_epoch
+from gnp.training.run import TrainingFailed, build_optimizer, prepare_device, run, stream_seed
+
+CPU = torch.device("cpu")
+
+
+def folder_of(config):
+    return Path(config.root, "runs", run_path(config))
+
+
+def final_state(config):
+    return load_checkpoint(folder_of(config) / "checkpoint.pt", CPU)
+
+
+def lines_of(config):
+    """The metrics without what a clock says."""
+    text = (folder_of(config) / "metrics.jsonl").read_text()
+    return [
+        {k: v for k, v in json.loads(line).items() if "seconds" not in k}
+        for line in text.splitlines()
+    ]
+
+
+def assert_same_run(left, right):
+    assert lines_of(left) == lines_of(right)
+    a, b = final_state(left), final_state(right)
+    for name, value in a["model"].items():
+        assert torch.equal(value, b["model"][name]), name
+
+
+def test_a_run_leaves_its_whole_record(tiny, tmp_path):
+    config = tiny("optimizer=gnp", f"root={tmp_path}")
+    summary = run(config, ("optimizer=gnp",))
+    folder = tmp_path / "runs/quickstart/synthetic-basic/gnp/seed0"
+    assert {f.name for f in folder.iterdir()} == {
+        ".lock",
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "checkpoint.pt",
+        "summary.json",
+    }
+    assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["alpha"] == 0.8
+    (start,) = json.loads((folder / "environment.json").read_text())
+    assert start["overrides"] == ["optimizer=gnp"]
+    assert start["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    lines = lines_of(config)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert summary["final"]["test_error"] == lines[-1]["test_error"]
+    assert summary["best"]["test_error"] == min(line["test_error"] for line in lines)
+    assert summary == json.loads((folder / "summary.json").read_text())
+    assert lines[0]["learning_rate"] == config.optimizer.lr
+
+
+def test_a_finished_run_is_left_as_it_is(tiny, tmp_path, monkeypatch):
+    config = tiny(f"root={tmp_path}")
+    first = run(config)
+    monkeypatch.setattr(run_module, "load_data", lambda *_: pytest.fail("trained again"))
+    assert run(config) == first
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "gnp"])
+def test_resuming_from_any_epoch_is_bit_identical(tiny, tmp_path, monkeypatch, optimizer):
+    settings = [f"optimizer={optimizer}", "augmentation=cutout", "model.dropout=0.5"]
+    whole = tiny(*settings, f"root={tmp_path / 'whole'}")
+    run(whole)
+    for stop in (1, 2):
+        cut = tiny(*settings, f"root={tmp_path / f'cut{stop}'}")
+        with monkeypatch.context() as patched:
+            real = run_module._Run._save
+
+            def save(self, epoch, real=real, stop=stop):
+                real(self, epoch)
+                if epoch == stop:
+                    raise KeyboardInterrupt
+
+            patched.setattr(run_module._Run, "_save", save)
+            with pytest.raises(KeyboardInterrupt):
+                run(cut)
+        run(cut)
+        assert_same_run(whole, cut)
+        assert len(json.loads((folder_of(cut) / "environment.json").read_text())) == 2
+
+
+def test_a_metrics_line_without_its_checkpoint_is_made_again(tiny, tmp_path, monkeypatch):
+    whole, cut = tiny(f"root={tmp_path / 'whole'}"), tiny(f"root={tmp_path / 'cut'}")
+    run(whole)
+
+    def killed_before_saving(self, epoch):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module._Run, "_save", killed_before_saving)
+        with pytest.raises(KeyboardInterrupt):
+            run(cut)
+    with open(folder_of(cut) / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 2, "train_l')  # torn by the kill
+    run(cut)
+    assert_same_run(whole, cut)
+
+
+def test_one_seed_gives_all_methods_the_same_start_and_batches(tiny, tmp_path):
+    settings = ["optimizer.lr=1e-30", "training.epochs=1", "augmentation=cutout"]
+    settings += ["model.dropout=0.5", f"root={tmp_path}"]
+    losses = {}
+    for optimizer, seed in (("sgd", 0), ("sam", 0), ("gnp", 0), ("sgd", 1)):
+        config = tiny(*settings, f"optimizer={optimizer}", f"seed={seed}")
+        run(config)
+        losses[optimizer, seed] = lines_of(config)[0]["train_loss"]
+    assert losses["sgd", 0] == losses["sam", 0] == losses["gnp", 0]
+    assert losses["sgd", 1] != losses["sgd", 0]
+
+
+def test_streams_of_random_numbers_are_apart():
+    seeds = {
+        stream_seed(seed, stream, epoch)
+        for seed in (0, 1)
+        for stream in ("data", "network")
+        for epoch in (0, 1)
+    }
+    assert len(seeds) == 8
+
+
+def test_another_config_in_the_same_place_is_refused_with_the_difference(tiny, tmp_path):
+    run(tiny("training.epochs=1", f"root={tmp_path}"))
+    with pytest.raises(ValueError, match=r"training\.epochs: 1 recorded, 2 wanted"):
+        run(tiny("training.epochs=2", f"root={tmp_path}"))
+    # Where it runs is no difference.
+    run(tiny("training.epochs=1", f"root={tmp_path}", "runtime.threads=2", "wandb.mode=disabled"))
+
+
+@pytest.mark.parametrize("content", [b"rubbish", b""])
+def test_a_damaged_checkpoint_is_refused_with_what_to_do(tiny, tmp_path, content):
+    config = tiny(f"root={tmp_path}")
+    folder_of(config).mkdir(parents=True)
+    (folder_of(config) / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be read.*delete it"):
+        run(config)
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path):
+    torch.save({"weights": torch.ones(1)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="not a checkpoint of this version"):
+        load_checkpoint(tmp_path / "checkpoint.pt", CPU)
+
+
+def test_checkpoints_load_with_weights_only(tiny, tmp_path):
+    config = tiny("training.epochs=1", f"root={tmp_path}")
+    run(config)
+    state = torch.load(folder_of(config) / "checkpoint.pt", weights_only=True)
+    assert state["epoch"] == 1
+    assert "momentum_buffer" in next(iter(state["optimizer"]["state"].values()))
+
+
+def test_a_diverging_run_stops_with_where_and_what_to_try(tiny, tmp_path):
+    config = tiny("optimizer=gnp", "optimizer.lr=1e30", f"root={tmp_path}")
+    with pytest.raises(TrainingFailed) as error:
+        run(config)
+    message = str(error.value)
+    assert "epoch 1" in message
+    assert "at step 2 of the epoch" in message
+    assert "lower optimizer.lr (now 1e+30), or a lower optimizer.r" in message
+    assert not (folder_of(config) / "summary.json").exists()
+
+
+def test_the_finite_guard_names_the_first_bad_step():
+    guard = FiniteGuard(CPU)
+    for step, loss in enumerate([1.0, 2.0], start=1):
+        guard.see(torch.tensor(loss), step)
+    guard.check()
+    for step, loss in enumerate([math.inf, 1.0, math.nan], start=3):
+        guard.see(torch.tensor(loss), step)
+    with pytest.raises(NonFiniteLoss, match="step 3"):
+        guard.check()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "gnp"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_close_to_single(tiny, tmp_path, optimizer, precision):
+    settings = [f"optimizer={optimizer}", "training.epochs=2", "model.dropout=0"]
+    half = tiny(*settings, f"training.precision={precision}", f"root={tmp_path / 'half'}")
+    full = tiny(*settings, f"root={tmp_path / 'full'}")
+    run(half)
+    run(full)
+    assert lines_of(half)[-1]["train_loss"] != lines_of(full)[-1]["train_loss"]
+    assert lines_of(half)[-1]["train_loss"] == pytest.approx(
+        lines_of(full)[-1]["train_loss"], rel=0.05
+    )
+    assert bool(final_state(half)["scaler"]) == (precision == "fp16")
+
+
+def test_compiled_and_channels_last_train_as_plain(tiny, tmp_path):
+    settings = ["optimizer=gnp", "training.epochs=1"]
+    plain = tiny(*settings, "runtime.channels_last=false", f"root={tmp_path / 'plain'}")
+    other = tiny(*settings, "runtime.compile=aot_eager", f"root={tmp_path / 'other'}")
+    run(plain)
+    run(other)
+    assert lines_of(other)[0]["train_loss"] == pytest.approx(
+        lines_of(plain)[0]["train_loss"], rel=1e-4
+    )
+    # Statistics are frozen in the second pass of the compiled network too.
+    tracked = [k for k in final_state(other)["model"] if k.endswith("num_batches_tracked")]
+    assert [final_state(other)["model"][k].item() for k in tracked] == [5] * 5
+
+
+def test_validation_is_evaluated_in_place_of_the_test_set(tiny, tmp_path):
+    config = tiny("dataset.validation_per_class=2", "training.epochs=1", f"root={tmp_path}")
+    summary = run(config)
+    assert summary["evaluated"] == "validation"
+    assert summary["evaluation_images"] == 20
+    assert not any("test" in key for key in lines_of(config)[0])
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(tiny, tmp_path):
+    with pytest.raises(ConfigError, match="batch_size=81 is larger than the training set of 80"):
+        run(tiny("training.batch_size=81", f"root={tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("gpu", "expected auto, cpu, cuda"), ("cuda", "sees no CUDA device")]
+)
+def test_a_device_that_is_not_there_is_refused(tiny, device, words):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(ConfigError, match=words):
+        prepare_device(tiny(f"runtime.device={device}"))
+
+
+def test_clipping_and_decay_reach_the_optimizer(tiny):
+    config = tiny("training.max_grad_norm=0.5", "optimizer.weight_decay=0.25")
+    optimizer = build_optimizer(config, nn.Linear(2, 2), CPU)
+    assert optimizer.max_grad_norm == 0.5
+    assert optimizer.base.param_groups[0]["weight_decay"] == 0.25
+    assert optimizer.base.param_groups[0]["nesterov"]
+
+
+def test_the_learning_rate_is_the_official_per_step_cosine():
+    lr, total = 0.1, 30
+    factor = cosine(total)
+    for t in range(total + 1):
+        assert lr * factor(t) == pytest.approx(lr / 2 * (1 + math.cos(math.pi * t / total)))
+
+
+# ---------------------------------------------------------------------- the loop by itself
+
+
+def loop_data():
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randint(256, (40, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    split = Split(images, torch.arange(40) % 5)
+    return ImageData(split, split, "test", 5, (0.5,) * 3, (0.25,) * 3)
+
+
+def test_training_metrics_are_of_the_first_pass():
+    data, model = loop_data(), nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=50.0, alpha=1.0)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    generator = torch.Generator().manual_seed(0)
+    train = train_epoch(
+        model, optimizer, scheduler, batches(data, 8, Augmentation(), generator), CPU, nullcontext
+    )
+    plain = evaluate(model, data, CPU, nullcontext)  # the weights have not moved
+    assert train.loss == pytest.approx(plain.loss, rel=1e-5)
+    assert train.error == plain.error
+
+
+def test_evaluation_covers_every_image_whatever_the_batch_size():
+    data, model = loop_data(), nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    whole = evaluate(model, data, CPU, nullcontext, batch_size=40)
+    parts = evaluate(model, data, CPU, nullcontext, batch_size=7)
+    assert parts.error == whole.error
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+def test_label_smoothing_reaches_the_loss():
+    data, model = loop_data(), nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    losses = []
+    for smoothing in (0.0, 0.2):
+        optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=0.0)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        epoch = batches(data, 8, Augmentation(), torch.Generator().manual_seed(0))
+        losses.append(
+            train_epoch(model, optimizer, scheduler, epoch, CPU, nullcontext, smoothing).loss
+        )
+    logits = model((data.train.images.float() / 255 - 0.5) / 0.25)
+    expected = nn.functional.cross_entropy(logits, data.train.labels, label_smoothing=0.2)
+    assert losses[1] == pytest.approx(expected.item(), rel=1e-4)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+def test_the_meter_weights_by_images():
+    meter = Meter(CPU)
+    meter.add(torch.tensor(1.0), torch.tensor([[1.0, 0.0]] * 3), torch.tensor([0, 0, 1]))
+    meter.add(torch.tensor(5.0), torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
+    assert dataclasses.astuple(meter.read()) == (2.0, 50.0)
