@@ -1,0 +1,108 @@
+"""The table script as a user runs it: children, kills, deleted runs, failures."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "model.width=0.0625",
+    "training.epochs=4",
+    "training.batch_size=16",
+    "dataset.synthetic_train_per_class=8",
+    "dataset.synthetic_test_per_class=4",
+]
+
+
+def overrides(*settings):
+    # Hydra's grammar wants quotes around a value that has an equals sign in it.
+    return f"overrides={list(settings)}"
+
+
+TINY = overrides(*SMALL)
+
+
+def table(root, *settings, script="reproduce_table.py", expect=0):
+    done = subprocess.run(
+        [sys.executable, f"scripts/{script}", "table=quickstart", f"root={root}",
+         "device=cpu", *settings],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )  # fmt: skip
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def test_a_table_from_nothing_and_one_deleted_run_recomputes_just_that(tmp_path):
+    settings = [TINY, "table.seeds=[0]"]
+    first = table(tmp_path, *settings)
+    assert "[6/6]" in first.stdout
+    for name in ("table.md", "table.csv", "table.tex", "report.html"):
+        assert (tmp_path / "tables/quickstart" / name).stat().st_size > 0
+        assert f"{tmp_path}/tables/quickstart/{name}" in first.stdout.replace("\n", "")
+    text = (tmp_path / "tables/quickstart/table.md").read_text()
+    assert "—" not in text
+
+    folder = tmp_path / "runs/quickstart/synthetic-cutout/gnp/seed0"
+    others = {p: p.read_bytes() for p in tmp_path.rglob("summary.json") if p.parent != folder}
+    assert len(others) == 5
+    shutil.rmtree(folder)
+    (tmp_path / "tables/quickstart/table.md").unlink()
+    again = table(tmp_path, *settings)
+    assert "6 runs, 5 finished" in again.stdout
+    assert {p: p.read_bytes() for p in others} == others
+    assert (tmp_path / "tables/quickstart/table.md").read_text() == text
+
+    # What was recorded with other settings is refused, not mixed in.
+    refused = table(tmp_path, overrides(*SMALL, "training.epochs=5"), "table.seeds=[0]", expect=2)
+    assert "training.epochs: 4 recorded, 5 wanted" in refused.stderr
+
+    # A partial table renders, with the command that fills the gap.
+    shutil.rmtree(folder)
+    rendered = table(tmp_path, *settings, script="render_table.py")
+    assert "1 runs are missing" in rendered.stdout
+    assert not folder.exists()
+
+
+def test_failed_runs_are_named_and_the_others_finish(tmp_path):
+    # A radius that only SAM's runs get, and refuse.
+    settings = [overrides(*SMALL, "recipe.sam.r=-1"), "table.seeds=[0]", "jobs=2"]
+    done = table(tmp_path, *settings, expect=1)
+    assert "2 of 6 runs failed" in done.stderr
+    assert "expected ≥ 0" in done.stderr
+    assert len(list(tmp_path.rglob("summary.json"))) == 4
+    assert "Missing runs (2)" in (tmp_path / "tables/quickstart/table.md").read_text()
+
+
+def test_dry_run_only_shows(tmp_path):
+    done = table(tmp_path, "dry_run=true")
+    assert done.stdout.count("python scripts/train.py experiment=quickstart") == 18
+    assert not list(tmp_path.iterdir())
+
+
+def test_five_kills_do_not_change_a_number(tmp_path):
+    # Long enough (about a quarter of a second an epoch) for kills to hit runs at work.
+    longer = [*SMALL, "training.epochs=10", "dataset.synthetic_train_per_class=50"]
+    done = subprocess.run(
+        [sys.executable, "scripts/check_resume.py", "--kills", "5", "--keep", str(tmp_path),
+         "table=quickstart", "device=cpu", overrides(*longer), "table.seeds=[0]"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 kills; 6 runs, 60 epochs compared: identical" in done.stdout
+    starts = [
+        len(json.loads(p.read_text())) for p in (tmp_path / "killed").rglob("environment.json")
+    ]
+    assert sum(starts) > 6  # some runs were really cut
