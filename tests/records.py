@@ -37,7 +37,13 @@ def write_record(root, run, errors, **config):
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     best = min(range(len(errors)), key=errors.__getitem__)
+    cell = run.cell
     summary = {
+        "experiment": cell.row.experiment,
+        "dataset": cell.column.dataset,
+        "augmentation": cell.column.augmentation,
+        "method": cell.method.optimizer,
+        "seed": run.seed,
         "evaluated": "test",
         "epochs": len(errors),
         "final": {"test_error": errors[-1], "fit_error": 1.0},

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from gnp.tracking import ConfigMismatch, RunBusy, RunRecord, WandbMirror, describe_environment
@@ -41,6 +42,15 @@ def test_where_a_run_runs_is_not_its_identity():
     ]
 
 
+def test_where_files_lie_is_not_recorded(tmp_path):
+    RunRecord(tmp_path, CONFIG).close()
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {
+        "seed": 0,
+        "runtime": {"threads": 1},
+        "dataset": {"name": "d"},
+    }
+
+
 def test_metrics_are_read_up_to_a_torn_line(tmp_path):
     with RunRecord(tmp_path, CONFIG) as record:
         for epoch in (1, 2, 3):
@@ -66,7 +76,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
 
 
 def test_the_environment_names_code_and_versions_and_no_place():
-    environment = describe_environment("cpu", ["seed=1"])
+    environment = describe_environment("cpu", ["seed=1", f"root={ROOT}"])
     assert len(environment["code"]["hash"]) == 16
     assert environment["overrides"] == ["seed=1"]
     assert environment["packages"]["torch"]

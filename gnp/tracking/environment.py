@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "torchvision", "timm", "hydra-core", "omegaconf", "numpy")
+PLACES = ("root=", "data_root=", "dataset.root=")
 CODE = Path(__file__).resolve().parents[2]
 
 
@@ -19,11 +20,11 @@ def describe_environment(device: str, overrides: Sequence[str] = ()) -> dict[str
 
     Args:
         device: the accelerator's name, or "cpu".
-        overrides: the command line's settings.
+        overrides: the command line's settings; those that name places are left out.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "overrides": list(overrides),
+        "overrides": [o for o in overrides if not o.lstrip("+").startswith(PLACES)],
         "code": {"commit": _git("rev-parse", "HEAD"), "modified": _modified(), "hash": code_hash()},
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},

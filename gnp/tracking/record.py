@@ -1,6 +1,6 @@
 """The record of one run: a folder that is the truth about it.
 
-    config.yaml        the resolved config, written at the first start
+    config.yaml        the resolved config, without the places of files, written at the first start
     environment.json   machine, versions and code, an entry a start
     metrics.jsonl      a line an epoch
     checkpoint.pt      the last epoch's state (the training's business)
@@ -12,7 +12,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from gnp.tracking.files import write_json, write_text
 LOCK_NAME = ".lock"
 LOCK_FD_VARIABLE = "GNP_LOCK_FD"
 
-# What may differ between two starts of one run: where it runs and where its files lie.
-VOLATILE = (("runtime",), ("wandb",), ("root",), ("data_root",), ("dataset", "root"))
+# Where files lie: said on the command line, recorded nowhere, so that a record can be published.
+PLACES = (("root",), ("data_root",), ("dataset", "root"))
+# What may differ between two starts of one run: that, how it runs, and who watches.
+VOLATILE = (*PLACES, ("runtime",), ("wandb",))
 
 
 class ConfigMismatch(UserError, ValueError):
@@ -63,7 +65,7 @@ class RunRecord:
     def _claim(self, config: Mapping[str, Any]) -> None:
         recorded = read_config(self.folder)
         if recorded is None:
-            write_text(self.folder / "config.yaml", dump_yaml(config))
+            write_text(self.folder / "config.yaml", dump_yaml(without(config, PLACES)))
         elif difference := config_difference(recorded, config):
             raise ConfigMismatch(
                 f"{self.folder} holds a run with another config:\n"
@@ -166,7 +168,7 @@ def _inherited_lock() -> int | None:
 
 def config_difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Lines "key: recorded → wanted" for what makes them two different experiments."""
-    left, right = _flatten(_identity(recorded)), _flatten(_identity(wanted))
+    left, right = (flatten(without(config, VOLATILE)) for config in (recorded, wanted))
     return [
         f"{key}: {left.get(key, '(not set)')} recorded, {right.get(key, '(not set)')} wanted"
         for key in sorted(left.keys() | right.keys())
@@ -174,22 +176,23 @@ def config_difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) ->
     ]
 
 
-def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    paths = {path[0] if len(path) == 1 else path for path in VOLATILE}
+def without(config: Mapping[str, Any], paths: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    """The config less the entries at ``paths``, which are one or two keys deep."""
     return {
         key: {k: v for k, v in value.items() if (key, k) not in paths}
         if isinstance(value, Mapping)
         else value
         for key, value in config.items()
-        if key not in paths
+        if (key,) not in paths
     }
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat

@@ -1,0 +1,48 @@
+"""All finished runs below a root, with the settings in which they differ: what a sweep tried."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from gnp.tracking.record import VOLATILE, flatten, read_config, read_summary, without
+
+# Named by the identity columns, or no setting.
+LISTED_ANYWAY = {"seed", "method", "experiment", "dataset.name", "augmentation.name"}
+
+
+def list_runs(root: str | Path) -> list[dict[str, Any]]:
+    """One dict a finished run, all with the same keys, sorted by error.
+
+    Keys: experiment, data, method, seed; each setting that is not the same in all runs; evaluated
+    split, its error (last epoch), the error on the training images and the seconds.
+    """
+    runs = []
+    for file in sorted(Path(root, "runs").glob("**/summary.json")):
+        config = flatten(without(read_config(file.parent) or {}, VOLATILE))
+        runs.append((read_summary(file.parent), config))
+    keys = sorted({key for _, config in runs for key in config} - LISTED_ANYWAY)
+    varying = [k for k in keys if len({repr(config.get(k)) for _, config in runs}) > 1]
+    listed = [
+        {
+            "experiment": summary["experiment"],
+            "data": f"{summary['dataset']}-{summary['augmentation']}",
+            "method": summary["method"],
+            "seed": summary["seed"],
+            **{key: config.get(key, "") for key in varying},
+            "evaluated": summary["evaluated"],
+            "error": summary["final"][f"{summary['evaluated']}_error"],
+            "fit_error": round(summary["final"]["fit_error"], 4),
+            "seconds": summary["seconds"],
+        }
+        for summary, config in runs
+    ]
+    return sorted(listed, key=lambda run: run["error"])
+
+
+def to_csv(runs: list[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, runs[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(runs)
+    return buffer.getvalue()
