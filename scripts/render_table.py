@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gnp.cli import run_cli
 from gnp.tables import TableSpec, collect, write_outputs
-from gnp.tables.render import missing_commands, notes, to_terminal
+from gnp.tables.render import missing_commands, natural_width, notes, to_terminal
 from gnp.training.config import suggest
 
 SETTINGS = ("root", "jobs", "device", "overrides", "dry_run", "table", "table.seeds")
@@ -30,7 +30,9 @@ def render(spec: TableSpec, root: str, console: Console) -> None:
     table = collect(spec, root)
     paths = write_outputs(table)
     console.print()
-    console.print(to_terminal(table))
+    shown = to_terminal(table, console.width if console.is_terminal else None)
+    # A console as wide as the table: a line too long for the terminal wraps, but no number is cut.
+    Console(width=natural_width(shown)).print(shown)
     for note in notes(table):
         console.print(note, markup=False, highlight=False)
     for warning in table.warnings:

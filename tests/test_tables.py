@@ -146,9 +146,15 @@ def test_latex_has_balanced_columns_and_no_raw_special_characters(table):
 
 
 def test_the_terminal_shows_the_same_numbers(table):
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(to_terminal(table))
-    assert "5.20 ± 1.31 (3)" in console.export_text()
+    def shown(width):
+        console = Console(width=300, record=True, file=io.StringIO())
+        console.print(to_terminal(table, width))
+        return console.export_text()
+
+    assert "5.20 ± 1.31 (3)" in shown(None)
+    assert shown(None).count("best epoch†") == 2
+    assert "5.20 ± 1.31 (3)" in shown(100)
+    assert shown(100).count("best epoch†") == 1  # in the title, that says where it is
 
 
 class References(HTMLParser):

@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")  # before pyplot: no display is needed or asked for
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 from gnp.tables.collect import CellResult, TableResult
 
@@ -31,6 +32,7 @@ def learning_curves(table: TableResult) -> str:
                 axis = axes[i][j]
                 axis.set_title(f"{row.label}, {column.label}", fontsize=9)
                 axis.set_xlabel("epoch")
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
                 axis.grid(alpha=0.3)
                 for k, method in enumerate(spec.methods):
                     for result in table.cells.values():
@@ -38,9 +40,14 @@ def learning_curves(table: TableResult) -> str:
                         if (cell.row, cell.column, cell.method) == (row, column, method):
                             _draw(axis, result, COLOURS[k % len(COLOURS)])
             axes[i][0].set_ylabel("error (%)")
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+        entries = {}  # by label: a method may be missing in one panel and drawn in another
+        for axis in axes.flat:
+            handles, labels = axis.get_legend_handles_labels()
+            entries |= dict(zip(labels, handles, strict=True))
+        if entries:
+            figure.legend(
+                entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries)
+            )
         figure.set_layout_engine("constrained")
         buffer = io.StringIO()
         # Without the date the same records give the same file.

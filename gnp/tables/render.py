@@ -5,8 +5,10 @@ All of them are made from one grid of strings, so that they cannot say different
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
 from rich.table import Table
 
 from gnp.tables.collect import CellResult, Statistic, TableResult
@@ -224,14 +226,32 @@ def to_latex(table: TableResult) -> str:
     return "\n".join(out)
 
 
-def to_terminal(table: TableResult) -> Table:
+def to_terminal(table: TableResult, width: int | None = None) -> Table:
+    """For a console. Where the whole table is wider than ``width`` characters, the best epoch's
+    columns are left to the files."""
     grid = make_grid(table)
-    out = Table(title=table.spec.title, title_justify="left")
-    for index, header in enumerate(grid.headers):
-        out.add_column(header, justify="left" if index < 2 else "right", no_wrap=index >= 2)
+    whole = _terminal_table(table.spec.title, grid, range(len(grid.headers)))
+    if width is None or natural_width(whole) <= width:
+        return whole
+    kept = [i for i, header in enumerate(grid.headers) if header != BEST_EPOCH]
+    return _terminal_table(f"{table.spec.title}; {BEST_EPOCH}: see the files", grid, kept)
+
+
+def natural_width(table: Table) -> int:
+    """Characters that a table takes without wrapping or cutting anything."""
+    console = Console(width=10_000)
+    return console.measure(table).maximum
+
+
+def _terminal_table(title: str, grid: Grid, kept: Sequence[int]) -> Table:
+    out = Table(title=title, title_justify="left")
+    for index in kept:
+        justify = "left" if index < 2 else "right"
+        out.add_column(grid.headers[index], justify=justify, no_wrap=True)
     for line in grid.lines:
         if line.first and line is not grid.lines[0]:
             out.add_section()
         entries = [f"[bold]{e.text}[/bold]" if e.best else e.text for e in line.entries]
-        out.add_row(line.model if line.first else "", line.method, *entries)
+        cells = [line.model if line.first else "", line.method, *entries]
+        out.add_row(*(cells[index] for index in kept))
     return out
