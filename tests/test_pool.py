@@ -56,6 +56,10 @@ def test_every_run_is_trained_once_with_its_settings(tmp_path):
     settings = pool.finished[0][1]["settings"]
     assert settings["training.epochs"] == "1"
     assert settings["runtime.threads"] == "1"
+    pool = Pool(list(spec(seeds=[7]).runs()), tmp_path, script(tmp_path), cpu_slots(1, 2),
+                ["runtime.threads=5"])  # fmt: skip
+    pool.run()
+    assert pool.finished[0][1]["settings"]["runtime.threads"] == "5"
     assert (runs[0].folder(tmp_path) / "log.txt").read_text() == "working\n"
 
 

@@ -165,8 +165,8 @@ class Pool:
             str(self._train),
             *run.settings(),
             f"root={self._root}",
-            *self._overrides,
             *slot.settings,
+            *self._overrides,  # last: what the user says wins
         ]
         environment = {
             **os.environ,
