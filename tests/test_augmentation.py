@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from gnp.data import Augmentation, ImageData, Split, batches, normalise
+from gnp.data import Augmentation, ImageData, Normalise, Split, batches
 from gnp.data.augmentation import erase_squares, flip_and_crop
 
 
@@ -89,7 +89,7 @@ def test_normalise():
     expected = (batch.float() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(
         3, 1, 1
     )
-    torch.testing.assert_close(normalise(batch, mean, std), expected)
+    torch.testing.assert_close(Normalise(mean, std, batch.device)(batch), expected)
 
 
 def data(n=50):

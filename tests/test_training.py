@@ -311,3 +311,24 @@ def test_the_meter_weights_by_images():
     meter.add(torch.tensor(1.0), torch.tensor([[1.0, 0.0]] * 3), torch.tensor([0, 0, 1]))
     meter.add(torch.tensor(5.0), torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     assert dataclasses.astuple(meter.read()) == (2.0, 50.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_an_epoch_waits_for_the_device_only_to_check_the_loss(monkeypatch):
+    device = torch.device("cuda")
+    split = loop_data().train.to(device)
+    data = ImageData(split, split, "test", 5, (0.5,) * 3, (0.25,) * 3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).to(device)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=0.1, model=model)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    generator = torch.Generator(device).manual_seed(0)
+    monkeypatch.setattr(FiniteGuard, "check", lambda self: None)
+    monkeypatch.setattr(Meter, "read", lambda self: None)
+    augmentation = Augmentation(flip=True, crop_padding=2, cutout=4)
+    epoch = batches(data, 8, augmentation, generator)
+    batch = next(epoch)  # puts the constants on the device
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train_epoch(model, optimizer, scheduler, [batch, *epoch], device, nullcontext)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -2,14 +2,14 @@
 
 from gnp.data.augmentation import Augmentation
 from gnp.data.dataset import DataError, ImageData, Split, load_dataset
-from gnp.data.loader import batches, normalise
+from gnp.data.loader import Normalise, batches
 
 __all__ = [
     "Augmentation",
     "DataError",
     "ImageData",
+    "Normalise",
     "Split",
     "batches",
     "load_dataset",
-    "normalise",
 ]

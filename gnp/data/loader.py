@@ -9,13 +9,22 @@ from gnp.data.augmentation import Augmentation
 from gnp.data.dataset import ImageData
 
 
-def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 (N, 3, H, W) → float32, (x/255 − mean)/std per channel."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device).view(1, -1, 1, 1)
-    shift = torch.tensor(
-        [-m / s for m, s in zip(mean, std, strict=True)], device=images.device
-    ).view(1, -1, 1, 1)
-    return images.float().mul_(scale).add_(shift)
+class Normalise:
+    """uint8 (N, 3, H, W) → float32, (x/255 − mean)/std per channel.
+
+    The constants are put on the device once: copying them there for each batch would wait for the
+    device at each step.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device):
+        scale = [1 / (255 * s) for s in std]
+        shift = [-m / s for m, s in zip(mean, std, strict=True)]
+        self._scale, self._shift = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (scale, shift)
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.float().mul_(self._scale).add_(self._shift)
 
 
 def batches(
@@ -31,8 +40,9 @@ def batches(
     on the data's device; the epoch is a pure function of its state.
     """
     train = data.train
+    normalise = Normalise(data.mean, data.std, train.images.device)
     order = torch.randperm(len(train), generator=generator, device=train.labels.device)
     for indices in order[: len(train) // batch_size * batch_size].split(batch_size):
         images = augmentation.geometry(train.images[indices], generator)
-        images = augmentation.erase(normalise(images, data.mean, data.std), generator)
+        images = augmentation.erase(normalise(images), generator)
         yield images.contiguous(memory_format=memory_format), train.labels[indices]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gnp.data import ImageData, normalise
+from gnp.data import ImageData, Normalise
 from gnp.optim import GNP
 
 CHECK_EVERY = 50  # steps between two looks at whether the loss is still finite
@@ -129,9 +129,10 @@ def evaluate(
     """Loss and error over all images of ``data.evaluation``, without augmentation."""
     model.eval()
     meter, split = Meter(device), data.evaluation
+    normalise = Normalise(data.mean, data.std, split.images.device)
     chunks = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
     for images, labels in chunks:
-        images = normalise(images, data.mean, data.std).contiguous(memory_format=memory_format)
+        images = normalise(images).contiguous(memory_format=memory_format)
         with autocast():
             logits = model(images).float()
         meter.add(cross_entropy(logits, labels), logits, labels)
