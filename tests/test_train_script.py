@@ -1,0 +1,67 @@
+"""scripts/train.py as a user runs it: sweeps and interruptions."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "experiment=quickstart",
+    "model.width=0.0625",
+    "training.batch_size=16",
+    "dataset.synthetic_train_per_class=8",
+    "dataset.synthetic_test_per_class=4",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+]
+
+
+def train(*settings, flags=()):
+    return [sys.executable, "scripts/train.py", *flags, *SMALL, *settings]
+
+
+def test_a_sweep_trains_every_combination_in_its_own_place(tmp_path):
+    done = subprocess.run(
+        train(
+            "optimizer=sgd,gnp", "seed=0,1", "training.epochs=1", f"root={tmp_path}", flags=["-m"]
+        ),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    finished = {str(p.parent.relative_to(tmp_path)) for p in tmp_path.rglob("summary.json")}
+    cell = "runs/quickstart/synthetic-basic"
+    assert finished == {f"{cell}/{m}/seed{s}" for m in ("sgd", "gnp") for s in (0, 1)}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so_and_the_same_command_goes_on(tmp_path, how):
+    command = train("training.epochs=200", f"root={tmp_path}")
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "runs/quickstart/synthetic-basic/gnp/seed0/metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopped; the same command goes on from here" in errors
+    assert "Traceback" not in errors
+    # It goes on: a second start says after which epoch.
+    second = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+    )
+    line = second.stdout.readline()
+    second.kill()
+    second.wait()
+    assert "going on after epoch" in line
