@@ -25,16 +25,18 @@ def spec(**changes):
     return TableSpec.from_config({**SPEC, **changes})
 
 
-def write_record(root, run, errors, **config):
+def write_record(root, run, errors, evaluated="test", **config):
     """``errors`` are the test errors of its epochs."""
     folder = run.folder(root)
     folder.mkdir(parents=True)
     config = {"experiment": "e", "seed": run.seed, "training": {"epochs": len(errors)}, **config}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     lines = [
-        {"epoch": i, "train_error": e / 2, "test_error": e, "seconds": 1.0}
+        {"epoch": i, "train_error": e / 2, f"{evaluated}_error": e, "seconds": 1.0}
         for i, e in enumerate(errors, start=1)
     ]
+    code = {"commit": "0123456789", "modified": run.seed == 1, "hash": "feedbeef"}
+    (folder / "environment.json").write_text(json.dumps([{"code": code}]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     best = min(range(len(errors)), key=errors.__getitem__)
     cell = run.cell
@@ -44,10 +46,10 @@ def write_record(root, run, errors, **config):
         "augmentation": cell.column.augmentation,
         "method": cell.method.optimizer,
         "seed": run.seed,
-        "evaluated": "test",
+        "evaluated": evaluated,
         "epochs": len(errors),
-        "final": {"test_error": errors[-1], "fit_error": 1.0},
-        "best": {"epoch": best + 1, "test_error": errors[best]},
+        "final": {f"{evaluated}_error": errors[-1], "fit_error": 1.0},
+        "best": {"epoch": best + 1, f"{evaluated}_error": errors[best]},
         "seconds": 10.0,
     }
     (folder / "summary.json").write_text(json.dumps(summary))

@@ -110,7 +110,7 @@ def test_markdown_has_numbers_published_values_and_missing_commands(table):
     assert "|  | GNP | **5.20 ± 1.31 (3)** | 4.88 ± 0.12 | +0.32 |" in text
     assert "**4.25 (1 of 3)**" in text
     assert "Made up for a test." in text
-    assert "chosen on the test set" in text
+    assert "chosen on those very images" in text
     for seed in (0, 2):
         assert f"augmentation=cutout optimizer=gnp seed={seed} root={table.root}" in text
     assert len(missing_commands(table)) == 2
@@ -201,6 +201,22 @@ def test_seeds_with_different_configs_are_reported(tmp_path):
     table = collect(s, tmp_path)
     assert len(table.warnings) == 4
     assert "optimizer.lr: 0.1 recorded, 0.2 wanted" in to_markdown(table)
+
+
+def test_validation_errors_are_not_called_test_errors(tmp_path):
+    s = spec(seeds=[0])
+    for run in s.runs():
+        write_record(tmp_path, run, [5.0], evaluated="validation")
+    outputs = {p.name: p.read_text() for p in write_outputs(collect(s, tmp_path))}
+    assert "Validation error in %" in outputs["table.md"]
+    assert "SGD validation" in outputs["curves.svg"]
+    assert "est error" not in outputs["table.md"].replace("lowest", "")
+
+
+def test_the_report_names_the_code_of_each_run(table):
+    report = next(p for p in write_outputs(table) if p.name == "report.html").read_text()
+    assert "<td>01234567</td>" in report
+    assert "<td>01234567*</td>" in report  # seed 1's sources were modified
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from typing import Any
 
 from gnp.tables.published import Published, published_table
 from gnp.tables.spec import Cell, Run, TableSpec
-from gnp.tracking.record import config_difference, read_config, read_metrics, read_summary
+from gnp.tracking.record import (
+    config_difference,
+    read_config,
+    read_environments,
+    read_metrics,
+    read_summary,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,14 @@ class FinishedRun:
     run: Run
     summary: dict[str, Any]
     metrics: list[dict[str, Any]]
+    environments: list[dict[str, Any]]
+
+    @property
+    def code(self) -> str:
+        """The commits that it was trained with; a star marks sources changed since."""
+        codes = [e["code"] for e in self.environments]
+        names = [f"{(c['commit'] or c['hash'])[:8]}{'*' if c['modified'] else ''}" for c in codes]
+        return " ".join(dict.fromkeys(names))
 
     @property
     def error_name(self) -> str:
@@ -94,6 +108,12 @@ class TableResult:
     def missing(self) -> list[Run]:
         return [run for result in self.cells.values() for run in result.missing]
 
+    @property
+    def evaluated(self) -> str:
+        """What the errors are of: "test", or "validation" where images were held out for it."""
+        splits = {f.summary["evaluated"] for r in self.cells.values() for f in r.finished}
+        return " and ".join(sorted(splits)) or "test"
+
     def is_best(self, result: CellResult) -> bool:
         """Whether its method has the lowest mean of its row and column (ties share it)."""
         rivals = [
@@ -120,7 +140,9 @@ def collect(spec: TableSpec, root: str | Path) -> TableResult:
             if summary is None:
                 missing.append(run)
                 continue
-            finished.append(FinishedRun(run, summary, read_metrics(folder)))
+            finished.append(
+                FinishedRun(run, summary, read_metrics(folder), read_environments(folder))
+            )
             configs[run] = {**(read_config(folder) or {}), "seed": None}
         first = next(iter(configs), None)
         warnings += [

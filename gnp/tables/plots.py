@@ -17,7 +17,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 
 def learning_curves(table: TableResult) -> str:
-    """Test error (solid) and training error (dashed) by epoch: a panel a model and column.
+    """Error on the evaluated images (solid) and in training (dashed) by epoch, a panel a model and
+    column.
 
     Lines are means over seeds, bands reach from the lowest to the highest seed.
     """
@@ -62,12 +63,12 @@ def _draw(axis: plt.Axes, result: CellResult, colour: str) -> None:
         return
     epochs = min(len(f.metrics) for f in result.finished)
     x = range(1, epochs + 1)
-    label = result.cell.method.label
+    label, f = result.cell.method.label, result.finished[0]
     for name, style, title in (
-        (result.finished[0].error_name, "-", f"{label} test"),
+        (f.error_name, "-", f"{label} {f.summary['evaluated']}"),
         ("train_error", "--", f"{label} training"),
     ):
-        values = [[f.metrics[e][name] for f in result.finished] for e in range(epochs)]
+        values = [[run.metrics[e][name] for run in result.finished] for e in range(epochs)]
         axis.plot(
             x, [statistics.fmean(v) for v in values], style, color=colour, label=title, lw=1.4
         )

@@ -109,12 +109,12 @@ def notes(table: TableResult) -> list[str]:
     spec = table.spec
     lines = [
         spec.note,
-        f"Test error in % of the last epoch's weights: mean ± sample standard deviation (number "
-        f"of seeds), seeds {', '.join(map(str, spec.seeds))}. Bold: the lowest mean of its model "
-        f"and column.",
-        f"† {BEST_EPOCH.rstrip('†')}: the lowest test error of any epoch. It was chosen on the "
-        f"test set, so it is no estimate of anything; it is here to compare with papers that "
-        f"report it.",
+        f"{table.evaluated.capitalize()} error in % of the last epoch's weights: mean ± sample "
+        f"standard deviation (number of seeds), seeds {', '.join(map(str, spec.seeds))}. Bold: the "
+        f"lowest mean of its model and column.",
+        f"† {BEST_EPOCH.rstrip('†')}: the lowest {table.evaluated} error of any epoch. It was "
+        f"chosen on those very images, so it is no estimate of anything; it is here to compare "
+        f"with papers that report it.",
     ]
     if spec.published:
         lines.append(

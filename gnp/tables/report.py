@@ -68,7 +68,7 @@ def to_html(table: TableResult, curves: str) -> str:
         parts.append(f"<h2>Missing runs ({len(commands)})</h2><pre>{listed}</pre>")
     parts += [
         "<h2>Learning curves</h2>",
-        '<p class="note">Solid: test error. Dashed: training error as seen in training '
+        '<p class="note">Solid: error on the evaluated images. Dashed: error as seen in training '
         "(augmented images, dropout on). Lines are means over seeds, bands lowest to highest.</p>",
         f'<div class="scroll">{curves}</div>',
         "<h2>Fit and generalisation</h2>",
@@ -102,7 +102,7 @@ def _main_table(table: TableResult) -> str:
 
 
 def _fit_table(table: TableResult) -> str:
-    headers = ["model", "method", "column", "fit error %", "test error %", "gap", "s a run"]
+    headers = ["model", "method", "column", "fit error %", "error %", "gap", "s a run"]
     rows = []
     for cell, result in table.cells.items():
         texts = [cell.row.label, cell.method.label, cell.column.label]
@@ -113,7 +113,16 @@ def _fit_table(table: TableResult) -> str:
 
 
 def _runs_table(table: TableResult) -> str:
-    headers = ["run", "error %", "best epoch", "best error % †", "fit error %", "epochs", "s"]
+    headers = [
+        "run",
+        "error %",
+        "best epoch",
+        "best error % †",
+        "fit error %",
+        "epochs",
+        "s",
+        "code",
+    ]
     rows = []
     for result in table.cells.values():
         for f in result.finished:
@@ -125,6 +134,7 @@ def _runs_table(table: TableResult) -> str:
                 f"{final['fit_error']:.2f}",
                 str(f.summary["epochs"]),
                 f"{f.summary['seconds']:.0f}",
+                escape(f.code),
             ]
             rows.append(([str(f.run.path)], numbers, False))
     return _html_table(headers, rows, text_columns=1)

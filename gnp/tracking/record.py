@@ -86,9 +86,8 @@ class RunRecord:
 
     def add_environment(self, environment: Mapping[str, Any]) -> None:
         """Append one start to environment.json."""
-        path = self.folder / "environment.json"
-        starts = json.loads(path.read_text()) if path.exists() else []
-        write_json(path, [*starts, environment])
+        starts = read_environments(self.folder)
+        write_json(self.folder / "environment.json", [*starts, environment])
 
     def keep_epochs(self, epochs: int) -> None:
         """Drop the lines after ``epochs`` epochs: those that a checkpoint does not cover."""
@@ -129,6 +128,12 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 def read_summary(folder: Path) -> dict[str, Any] | None:
     path = folder / "summary.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def read_environments(folder: Path) -> list[dict[str, Any]]:
+    """An entry for each start of the run."""
+    path = folder / "environment.json"
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
