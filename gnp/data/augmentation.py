@@ -28,7 +28,7 @@ class Augmentation:
             centre is uniform over the image and it is clipped at the border (DeVries and Taylor,
             arXiv 1708.04552).
         cutout_scope: "image" draws a square for each image, "batch" one for all (the official
-            code's; paper.md §6, line 13).
+            code's).
 
     Raises:
         ValueError: negative sizes, or a name that is not one of the above.

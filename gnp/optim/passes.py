@@ -3,7 +3,7 @@
 GNP evaluates each batch at two points. Two things then go wrong unless they are stopped: each
 normalisation layer counts the batch twice (the second time at weights that nobody keeps), and
 dropout draws another mask, so that g2 − g1 measures noise instead of curvature. The official
-code takes running statistics from the first pass and replays its draws (paper.md §6, 6 and 7).
+code takes running statistics from the first pass and replays its draws ("Fidelity" in the README).
 """
 
 from collections.abc import Iterable, Iterator

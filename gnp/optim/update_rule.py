@@ -27,11 +27,12 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def climb_scale(norm: Tensor, r: float) -> Tensor:
-    """r/‖g‖, or 0 where the norm is 0 or too small to divide by: a flat point has no direction.
+    """r/‖g‖, or 0 where that is not finite: a flat point has no direction to climb in.
 
-    (The official code divides without this guard and gives NaN; paper.md §6, line 5.)
+    (The official code divides without this guard and gives NaN; see "Fidelity" in the README.)
     """
-    return torch.where(norm > torch.finfo(norm.dtype).tiny, r / norm, torch.zeros_like(norm))
+    scale = r / norm
+    return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))
 
 
 def climb_(weights: list[Tensor], gradients: list[Tensor], scale: Tensor) -> None:

@@ -140,5 +140,5 @@ def evaluate(
 
 
 def cosine(total_steps: int) -> Callable[[int], float]:
-    """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) (paper.md §6, line 11)."""
+    """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) ("Fidelity" in the README)."""
     return lambda step: 0.5 * (1 + math.cos(math.pi * min(step, total_steps) / total_steps))
