@@ -36,8 +36,8 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: (images float (B, 3, H, W), labels int64 (B,)) in an order from ``generator``.
 
-    The last N mod B images of the order are left out ("Fidelity" in the README). ``generator`` lives
-    on the data's device; the epoch is a pure function of its state.
+    The last N mod B images of the order are left out ("Fidelity" in the README). ``generator``
+    lives on the data's device; the epoch is a pure function of its state.
     """
     train = data.train
     normalise = Normalise(data.mean, data.std, train.images.device)
