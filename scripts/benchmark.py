@@ -7,7 +7,7 @@ Timings of one machine differ from minute to minute. The methods therefore take 
 each, for several rounds, and what is reported is the median over rounds of the ratio to SGD in the
 same round. "beside the passes" is the step with a closure that only hands over ready gradients:
 climb, copy, mix and base update without any network. Memory is CUDA's peak above the resting state
-(parameters, momentum); on the CPU there is no such counter.
+(parameters, gradients, momentum); on the CPU there is no such counter.
 """
 
 import argparse

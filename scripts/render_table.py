@@ -2,9 +2,12 @@
 root=results``. Trains nothing and needs no torch.
 """
 
+import shlex
 import sys
+from dataclasses import replace
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -22,12 +25,16 @@ def main(composed: DictConfig) -> None:
 
 
 def load_spec(composed: DictConfig) -> TableSpec:
-    return TableSpec.from_config(OmegaConf.to_container(composed.table, resolve=True))
+    """The table's spec, with the command line's overrides after its own."""
+    spec = TableSpec.from_config(OmegaConf.to_container(composed.table, resolve=True))
+    return replace(spec, overrides=[*spec.overrides, *composed.overrides])
 
 
 def render(spec: TableSpec, root: str, console: Console) -> None:
     """Write the outputs, print the table and the outputs' paths."""
-    table = collect(spec, root)
+    settings = HydraConfig.get().overrides.task
+    command = shlex.join(["python", "scripts/reproduce_table.py", *settings])
+    table = collect(spec, root, command)
     paths = write_outputs(table)
     console.print()
     shown = to_terminal(table, console.width if console.is_terminal else None)

@@ -18,7 +18,7 @@ from gnp.errors import UserError
 from gnp.tables import Pool, Run, SpecError, TableSpec, cpu_slots, gpu_slots
 from gnp.tables.progress import PoolProgress
 from gnp.tracking.record import config_difference, read_config, read_summary
-from gnp.training.config import resolve, suggest, to_plain
+from gnp.training.config import resolve, run_path, suggest, to_plain
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 
@@ -32,11 +32,10 @@ class TableIncomplete(UserError):
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
     spec = load_spec(composed)
-    overrides = [*spec.overrides, *composed.overrides]
     console = Console(soft_wrap=True)
     runs = list(spec.runs())
     missing = [run for run in runs if read_summary(run.folder(composed.root)) is None]
-    check_recorded(spec, runs, composed.root, overrides)
+    check_configs(spec, runs, composed.root)
     console.print(
         f"{spec.title}: {len(runs)} runs, {len(runs) - len(missing)} finished in {composed.root}",
         markup=False,
@@ -44,13 +43,13 @@ def main(composed: DictConfig) -> None:
     )
     if composed.dry_run:
         for run in missing:
-            console.print(run.command(composed.root, overrides), markup=False, highlight=False)
+            console.print(run.command(composed.root, spec.overrides), markup=False, highlight=False)
         return
     failed = []
     if missing:
         slots = choose_slots(composed.device, composed.jobs)
         with PoolProgress(console, len(runs) - len(missing), len(runs)) as progress:
-            pool = Pool(missing, composed.root, TRAIN, slots, overrides, progress.watch)
+            pool = Pool(missing, composed.root, TRAIN, slots, spec.overrides, progress.watch)
             pool.run()
         failed = pool.failed
     render(spec, composed.root, console)
@@ -61,19 +60,26 @@ def main(composed: DictConfig) -> None:
         )
 
 
-def check_recorded(spec: TableSpec, runs: list[Run], root: str, overrides: list[str]) -> None:
-    """Refuse records that were made with another config than the table's runs have now.
+def check_configs(spec: TableSpec, runs: list[Run], root: str) -> None:
+    """Compose the config of a run and of all recorded ones, before any child starts.
 
     Raises:
-        SpecError: shows the differences.
+        ConfigError: a setting of the table does not exist or has a wrong value.
+        SpecError: an override makes a run another one, or a record was made with another config;
+            shows the differences.
     """
     complaints = []
     for run in runs:
         recorded = read_config(run.folder(root))
-        if recorded is None:
+        if recorded is None and run is not runs[0]:
             continue
-        wanted = to_plain(resolve(compose("train", [*run.settings(), f"root={root}", *overrides])))
-        if difference := config_difference(recorded, wanted):
+        config = resolve(compose("train", [*run.settings(), f"root={root}", *spec.overrides]))
+        if (str(run_path(config)), config.root) != (str(run.path), root):
+            raise SpecError(
+                f"table {spec.name}: overrides change which run it is: {run.path} in {root} became "
+                f"{run_path(config)} in {config.root}; set root=… and table.seeds=… instead"
+            )
+        if recorded is not None and (difference := config_difference(recorded, to_plain(config))):
             complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
     if complaints:
         raise SpecError(
@@ -81,6 +87,13 @@ def check_recorded(spec: TableSpec, runs: list[Run], root: str, overrides: list[
             + "\n".join(complaints)
             + "\nDelete those folders to train them again, or take another root=…."
         )
+
+
+def available_cores() -> int:
+    """Cores that this process may use; systems other than Linux do not say, so all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def choose_slots(device: str, jobs: int | None):
@@ -92,7 +105,7 @@ def choose_slots(device: str, jobs: int | None):
     slots = [] if device == "cpu" else gpu_slots(jobs)
     if not slots and device == "cuda":
         raise SpecError("device=cuda, but nvidia-smi lists no GPU")
-    return slots or cpu_slots(jobs, len(os.sched_getaffinity(0)))
+    return slots or cpu_slots(jobs, available_cores())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def equal(left, right):
 BASES = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.1),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=1e-3, alpha=0.9),  # an alpha of its own
 }
 
 
@@ -217,11 +218,19 @@ def test_a_base_that_is_no_optimizer_is_refused(base):
         GNP(base)
 
 
+def test_a_base_that_calls_the_closure_itself_is_refused():
+    with pytest.raises(TypeError, match="LBFGS evaluates the closure itself"):
+        GNP(torch.optim.LBFGS(network().parameters()))
+    with pytest.raises(TypeError, match="GNP evaluates the closure itself"):
+        GNP(GNP(torch.optim.SGD(network().parameters(), lr=0.1)))
+
+
 def test_wrong_values_in_a_group_are_refused():
     model = network()
     base = torch.optim.SGD([{"params": model.parameters(), "r": -1.0}], lr=0.1)
     with pytest.raises(ValueError, match="r must be finite"):
         GNP(base)
+    assert len(base.param_groups) == 1  # as it was
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(ValueError, match="alpha must be finite"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "alpha": 2.0})
@@ -259,6 +268,7 @@ def test_state_dict_carries_the_bases_state(base):
     other = GNP(BASES[base](twin.parameters()), r=0.9, alpha=0.1)
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     assert other.param_groups[0]["r"] == 0.05
+    assert "GNP(r=0.05, alpha=0.7" in repr(other)
     assert other.param_groups is other.base.param_groups
     assert other.state is other.base.state
     for _ in range(3):

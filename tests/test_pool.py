@@ -203,13 +203,14 @@ def test_a_child_whose_parent_is_gone_ends_at_once():
 
 def test_cpu_slots_share_the_cores():
     assert len(cpu_slots(None, 8)) == 8
-    assert cpu_slots(2, 8)[0].settings == ("runtime.threads=4",)
-    assert cpu_slots(3, 2)[0].settings == ("runtime.threads=1",)
+    assert cpu_slots(2, 8)[0].settings == ("runtime.threads=4", "runtime.device=cpu")
+    assert cpu_slots(3, 2)[0].settings[0] == "runtime.threads=1"
 
 
 def test_gpu_slots_are_the_visible_devices(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
     assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in gpu_slots(None)] == ["1", "3"]
+    assert gpu_slots(None)[0].settings == ("runtime.device=cuda",)
     assert [s.name for s in gpu_slots(2)] == ["gpu1", "gpu3", "gpu1.1", "gpu3.1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu_slots(None) == []

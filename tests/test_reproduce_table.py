@@ -83,6 +83,13 @@ def test_failed_runs_are_named_and_the_others_finish(tmp_path):
     assert "Missing runs (2)" in (tmp_path / "tables/quickstart/table.md").read_text()
 
 
+def test_overrides_that_make_a_run_another_one_are_refused_before_anything_starts(tmp_path):
+    for setting, words in (("seed=5", "overrides change which run"), ("+training.epohcs=1", "Did")):
+        done = table(tmp_path, overrides(*SMALL, setting), expect=2)
+        assert words in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_dry_run_only_shows(tmp_path):
     done = table(tmp_path, "dry_run=true")
     assert done.stdout.count("python scripts/train.py experiment=quickstart") == 18

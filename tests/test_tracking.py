@@ -136,6 +136,7 @@ def test_without_a_key_it_records_offline_and_asks_nothing(tmp_path, mode):
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 60
     assert len(list((tmp_path / "wandb").glob("offline-run-*-e-gnp-seed0"))) == 1
+    assert "wandb stopped" not in done.stderr
     assert ("no API key: recording offline" in done.stderr) == (mode == "online")
 
 

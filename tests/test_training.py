@@ -27,7 +27,7 @@ def folder_of(config):
 
 
 def final_state(config):
-    return load_checkpoint(folder_of(config) / "checkpoint.pt", CPU)
+    return load_checkpoint(folder_of(config) / "checkpoint.pt")
 
 
 def lines_of(config):
@@ -159,7 +159,7 @@ def test_a_damaged_checkpoint_is_refused_with_what_to_do(tiny, tmp_path, content
 def test_a_foreign_checkpoint_is_refused(tmp_path):
     torch.save({"weights": torch.ones(1)}, tmp_path / "checkpoint.pt")
     with pytest.raises(CheckpointError, match="not a checkpoint of this version"):
-        load_checkpoint(tmp_path / "checkpoint.pt", CPU)
+        load_checkpoint(tmp_path / "checkpoint.pt")
 
 
 def test_checkpoints_load_with_weights_only(tiny, tmp_path):
@@ -179,6 +179,24 @@ def test_a_diverging_run_stops_with_where_and_what_to_try(tiny, tmp_path):
     assert "at step 2 of the epoch" in message
     assert "lower optimizer.lr (now 1e+30), or a lower optimizer.r" in message
     assert not (folder_of(config) / "summary.json").exists()
+
+
+def test_weights_that_the_last_step_broke_become_no_record(tiny, tmp_path):
+    """One step an epoch: its loss, seen before the update, is still finite."""
+    settings = ["optimizer=sgd", "optimizer.lr=1e30", "training.batch_size=80"]
+    config = tiny(*settings, "training.epochs=1", f"root={tmp_path}")
+    with pytest.raises(TrainingFailed, match="epoch 1: the loss after it is NaN"):
+        run(config)
+    assert not (folder_of(config) / "summary.json").exists()
+    assert not (folder_of(config) / "checkpoint.pt").exists()
+
+
+def test_leftovers_of_a_kill_are_removed(tiny, tmp_path):
+    config = tiny("training.epochs=1", f"root={tmp_path}")
+    folder_of(config).mkdir(parents=True)
+    (folder_of(config) / ".checkpoint.pt-abc.tmp").write_bytes(b"half")
+    run(config)
+    assert not list(folder_of(config).glob("*.tmp"))
 
 
 def test_the_finite_guard_names_the_first_bad_step():

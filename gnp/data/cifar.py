@@ -5,7 +5,7 @@ Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 200
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -46,8 +46,13 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
 def _load(dataset_class: type, root: Path, train: bool, download: bool) -> tuple[Tensor, Tensor]:
     folder, archive = root / dataset_class.base_folder, root / dataset_class.filename
     try:
-        with _one_at_a_time(root) if download else nullcontext():
-            data = dataset_class(str(root), train=train, download=download)
+        try:
+            data = dataset_class(str(root), train=train, download=False)
+        except RuntimeError:  # not found or corrupted
+            if not download:
+                raise
+            with _one_at_a_time(root):
+                data = dataset_class(str(root), train=train, download=True)
     except Exception as error:  # URLError, RuntimeError, EOFError, UnpicklingError, tar errors
         if archive.exists() or folder.exists():
             cure = f"Delete {folder} and {archive.name} there and run again to download them anew"

@@ -105,7 +105,7 @@ def _read_image(file: Path) -> Tensor:
 
 
 def _cache_places(root: Path) -> list[Path]:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
     return [root / CACHE_NAME, base / "gnp" / f"{name}.pt"]
 
@@ -137,7 +137,11 @@ def _write_cache(root: Path, fingerprint: str, splits) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 torch.save(stored, file)
+            os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone
             os.replace(temporary, cache)
+        except (OSError, RuntimeError):  # disk full: the images are decoded, a cache can wait
+            Path(temporary).unlink(missing_ok=True)
+            continue
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

@@ -4,6 +4,7 @@ Source: Zhao, Zhang, Hu, *Penalizing Gradient Norm for Efficiently Improving Gen
 Deep Learning*, ICML 2022 (arXiv 2202.03599), Algorithm 1. SAM is Foret et al., arXiv 2010.01412.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,8 +41,8 @@ class GNP(Optimizer):
     ...     loss = torch.nn.functional.mse_loss(model(x), y)
     ...     loss.backward()
     ...     return loss
-    >>> first = float(optimizer.step(closure))
-    >>> float(optimizer.step(closure)) < first
+    >>> first = optimizer.step(closure).item()
+    >>> optimizer.step(closure).item() < first
     True
 
     Args:
@@ -58,12 +59,14 @@ class GNP(Optimizer):
             ``step`` then unscales, clips and skips the update if a gradient overflowed in either
             pass; calling ``grad_scaler.update()`` afterwards stays with the training loop.
 
-    Every parameter group may have its own ``r`` and ``alpha``; ‖g1‖ is one norm over all groups.
+    Every parameter group may have its own ``r`` and ``alpha`` (``gnp_r``, ``gnp_alpha`` where the
+    base has a setting of that name itself, as RMSprop has); ‖g1‖ is one norm over all groups.
     A parameter that has no gradient in a pass counts as having gradient zero in it. Beside the
     parameters and the two gradients one copy of the parameters is held during a step.
 
     Raises:
-        TypeError: ``base`` is not an optimizer, ``model`` not a module, or a number is missing.
+        TypeError: ``base`` is not an optimizer or calls the closure itself, ``model`` is not a
+            module, or a number is missing.
         ValueError: r is negative, α outside [0, 1], or either of them not finite.
     """
 
@@ -82,11 +85,22 @@ class GNP(Optimizer):
                 f"base must be a built torch.optim.Optimizer such as SGD(model.parameters(), "
                 f"lr=0.1), not {_describe(base)}"
             )
+        closure = inspect.signature(base.step).parameters.get("closure")
+        if isinstance(base, GNP) or (closure is not None and closure.default is closure.empty):
+            raise TypeError(
+                f"{type(base).__name__} evaluates the closure itself and cannot be a base; use one "
+                f"that needs only gradients, such as SGD or AdamW"
+            )
         if model is not None and not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, not {_describe(model)}")
         if max_grad_norm is not None and not 0 < max_grad_norm < math.inf:
             raise ValueError(f"max_grad_norm must be positive and finite, not {max_grad_norm}")
-        _check_group({"r": r, "alpha": alpha})
+        # RMSprop and ASGD have an alpha of their own in their groups.
+        self._keys = {k: f"gnp_{k}" if k in base.defaults else k for k in ("r", "alpha")}
+        own = {self._keys["r"]: r, self._keys["alpha"]: alpha}
+        for group in base.param_groups:  # all of them before anything is changed
+            self._check_group({**own, **group})
+        self._check_group(own)
         self.base = base
         self.model = model
         self.max_grad_norm = max_grad_norm
@@ -94,7 +108,7 @@ class GNP(Optimizer):
         state, groups = base.state, list(base.param_groups)
         # Optimizer.__init__ empties param_groups and state, which are the base's, and adds the
         # same group dicts back.
-        super().__init__(groups, {**base.defaults, "r": r, "alpha": alpha})
+        super().__init__(groups, {**base.defaults, **own})
         self.state = state
 
     # ------------------------------------------------------------------ the step
@@ -134,7 +148,13 @@ class GNP(Optimizer):
         return loss
 
     def _single_pass(self) -> bool:
-        return all(g["alpha"] == 0 or g["r"] == 0 for g in self.param_groups)
+        return all(0 in (self._alpha(group), self._r(group)) for group in self.param_groups)
+
+    def _r(self, group: dict) -> float:
+        return group[self._keys["r"]]
+
+    def _alpha(self, group: dict) -> float:
+        return group[self._keys["alpha"]]
 
     def _parameters(self) -> Iterator[Tensor]:
         return (p for group in self.param_groups for p in group["params"])
@@ -158,23 +178,22 @@ class GNP(Optimizer):
     def _climbed(self, g1: list[list[Tensor | None]]) -> Iterator[None]:
         """Inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for bit."""
         norm = global_norm([g for grads in g1 for g in grads if g is not None])
-        weights, saved = [], []
+        saved: list[tuple[list[Tensor], list[Tensor]]] = []  # (weights, their copies)
         with torch.no_grad():
             try:
                 for group, grads in zip(self.param_groups, g1, strict=True):
-                    if group["r"] == 0:
+                    if self._r(group) == 0:
                         continue
                     pairs = _with_gradient(group["params"], grads)
                     for device_weights, device_grads in _by_device_and_dtype(pairs):
                         # Rounding makes θ + s − s differ from θ: a copy is the way back.
-                        saved.append([w.clone() for w in device_weights])
-                        weights.append(device_weights)
-                        scale = climb_scale(norm, group["r"]).to(device_weights[0].device)
+                        saved.append((device_weights, [w.clone() for w in device_weights]))
+                        scale = climb_scale(norm, self._r(group)).to(device_weights[0].device)
                         climb_(device_weights, device_grads, scale)
                 with torch.enable_grad():
                     yield
             finally:
-                for device_weights, copies in zip(weights, saved, strict=True):
+                for device_weights, copies in saved:
                     torch._foreach_copy_(device_weights, copies)
 
     @contextmanager
@@ -193,10 +212,10 @@ class GNP(Optimizer):
                 if g is not None and p.grad is None:
                     p.grad = torch.zeros_like(g)
                 elif g is None and p.grad is not None:
-                    p.grad.mul_(group["alpha"])
+                    p.grad.mul_(self._alpha(group))
             second = [p.grad for p in group["params"]]
             for second_grads, first_grads in _by_device_and_dtype(_with_gradient(second, first)):
-                mix_(first_grads, second_grads, group["alpha"])
+                mix_(first_grads, second_grads, self._alpha(group))
 
     def _base_step(self) -> None:
         scaler = self.grad_scaler
@@ -234,9 +253,9 @@ class GNP(Optimizer):
         Raises:
             ValueError: its r is negative, its α outside [0, 1], or either not finite.
         """
-        param_group.setdefault("r", self.defaults["r"])
-        param_group.setdefault("alpha", self.defaults["alpha"])
-        _check_group(param_group)
+        for key in self._keys.values():
+            param_group.setdefault(key, self.defaults[key])
+        self._check_group(param_group)
         self.base.add_param_group(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -252,12 +271,12 @@ class GNP(Optimizer):
         Raises:
             ValueError: other groups or sizes than this optimizer's (from the base).
         """
-        kept = [{"r": g["r"], "alpha": g["alpha"]} for g in self.param_groups]
+        kept = [{key: g[key] for key in self._keys.values()} for g in self.param_groups]
         self.base.load_state_dict(state_dict)
         for group, values in zip(self.param_groups, kept, strict=True):
             for name, value in values.items():
                 group.setdefault(name, value)
-            _check_group(group)
+            self._check_group(group)
 
     def __getstate__(self) -> dict:
         # Optimizer's own keeps three attributes and would lose the base.
@@ -268,18 +287,17 @@ class GNP(Optimizer):
         self._patch_step_function()
 
     def __repr__(self) -> str:
-        values = ", ".join(f"r={g['r']}, alpha={g['alpha']}" for g in self.param_groups[:1])
-        return f"GNP({values}, base={self.base!r})"
+        group = self.param_groups[0]
+        return f"GNP(r={self._r(group)}, alpha={self._alpha(group)}, base={self.base!r})"
 
-
-def _check_group(group: dict) -> None:
-    for name, upper in (("r", math.inf), ("alpha", 1.0)):
-        value = group[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, not {_describe(value)}")
-        if not (math.isfinite(value) and 0 <= value <= upper):
-            expected = "≥ 0" if upper == math.inf else "from 0 (base optimizer) to 1 (SAM)"
-            raise ValueError(f"{name} must be finite and {expected}, not {value}")
+    def _check_group(self, group: dict) -> None:
+        for name, upper in (("r", math.inf), ("alpha", 1.0)):
+            value = group[self._keys[name]]
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number, not {_describe(value)}")
+            if not (math.isfinite(value) and 0 <= value <= upper):
+                expected = "≥ 0" if upper == math.inf else "from 0 (base optimizer) to 1 (SAM)"
+                raise ValueError(f"{name} must be finite and {expected}, not {value}")
 
 
 def _describe(value: object) -> str:

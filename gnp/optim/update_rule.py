@@ -42,5 +42,5 @@ def climb_(weights: list[Tensor], gradients: list[Tensor], scale: Tensor) -> Non
 
 
 def mix_(g1: list[Tensor], g2: list[Tensor], alpha: float) -> None:
-    """g2 ← (1 − α) g1 + α g2, in place. α = 1 leaves g2 as it is, bit for bit."""
+    """g2 ← (1 − α) g1 + α g2, in place. α = 1 leaves finite g2 as it is."""
     torch._foreach_lerp_(g2, g1, 1 - alpha)

@@ -103,6 +103,7 @@ class TableResult:
     root: Path
     cells: dict[Cell, CellResult]
     warnings: list[str]
+    command: str
 
     @property
     def missing(self) -> list[Run]:
@@ -124,12 +125,13 @@ class TableResult:
         return result.error is not None and len(rivals) > 1 and result.error.mean == min(rivals)
 
 
-def collect(spec: TableSpec, root: str | Path) -> TableResult:
-    """Read the records of all runs of a table.
+def collect(spec: TableSpec, root: str | Path, command: str | None = None) -> TableResult:
+    """Read the records of all runs of a table; ``command`` is printed as what made it.
 
     Seeds of one cell that were trained with different configs are reported in ``warnings``.
     """
     root = Path(root)
+    command = command or f"python scripts/reproduce_table.py table={spec.name} root={root}"
     published = published_table(spec.published) if spec.published else {}
     cells, warnings = {}, []
     for cell in spec.cells():
@@ -152,4 +154,4 @@ def collect(spec: TableSpec, root: str | Path) -> TableResult:
         ]
         key = (cell.row.published, cell.method.label, cell.column.published)
         cells[cell] = CellResult(cell, finished, missing, published.get(key))
-    return TableResult(spec, root, cells, warnings)
+    return TableResult(spec, root, cells, warnings, command)

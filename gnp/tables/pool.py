@@ -37,7 +37,11 @@ def cpu_slots(jobs: int | None, cores: int) -> list[Slot]:
     jobs = jobs or cores
     threads = max(1, cores // jobs)
     return [
-        Slot(f"cpu{i}", {"OMP_NUM_THREADS": str(threads)}, (f"runtime.threads={threads}",))
+        Slot(
+            f"cpu{i}",
+            {"OMP_NUM_THREADS": str(threads)},
+            (f"runtime.threads={threads}", "runtime.device=cpu"),
+        )
         for i in range(jobs)
     ]
 
@@ -59,7 +63,11 @@ def gpu_slots(jobs: int | None) -> list[Slot]:
         visible = ",".join(listed.split())
     gpus = [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
     return [
-        Slot(f"gpu{gpu}" + (f".{i}" if i else ""), {"CUDA_VISIBLE_DEVICES": gpu})
+        Slot(
+            f"gpu{gpu}" + (f".{i}" if i else ""),
+            {"CUDA_VISIBLE_DEVICES": gpu},
+            ("runtime.device=cuda",),
+        )
         for i in range(jobs or 1)
         for gpu in gpus
     ]
@@ -195,7 +203,7 @@ class Pool:
             self.active.remove(child)
             self._free.append(child.slot)
             summary = read_summary(child.folder)
-            if status == 0 and summary is not None:
+            if summary is not None:  # written last: what came after it cannot matter
                 self.finished.append((child.run, summary))
             else:
                 self.failed.append(Failure(child.run, status, child.folder / "log.txt"))

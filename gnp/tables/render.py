@@ -145,12 +145,7 @@ def to_markdown(table: TableResult) -> str:
     if commands := missing_commands(table):
         out += ["", f"Missing runs ({len(commands)}); each command makes one:", "", "```"]
         out += [*commands, "```"]
-    out += [
-        "",
-        f"Made by `python scripts/reproduce_table.py table={table.spec.name} "
-        f"root={table.root}` from the records in `{table.root}/runs`.",
-        "",
-    ]
+    out += ["", f"Made by `{table.command}` from the records in `{table.root}/runs`.", ""]
     return "\n".join(out)
 
 

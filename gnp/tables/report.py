@@ -78,8 +78,7 @@ def to_html(table: TableResult, curves: str) -> str:
         "<h2>Runs</h2>",
         _runs_table(table),
         "<h2>How it was made</h2>",
-        f"<pre>python scripts/reproduce_table.py table={escape(spec.name)} "
-        f"root={escape(str(table.root))}</pre>",
+        f"<pre>{escape(table.command)}</pre>",
         '<p class="note">Every run has a folder with its config, environment and metrics, whose '
         "path is its first column, below "
         f"<code>{escape(str(table.root))}/runs</code>.</p>",

@@ -1,5 +1,6 @@
 """What a table consists of: rows × columns × methods × seeds, as ``configs/table/*.yaml`` say."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,4 +136,5 @@ class Run:
 
     def command(self, root: str | Path, overrides: list[str]) -> str:
         """The command that trains it, to be copied."""
-        return " ".join(["python scripts/train.py", *self.settings(), f"root={root}", *overrides])
+        settings = [*self.settings(), f"root={root}", *overrides]
+        return shlex.join(["python", "scripts/train.py", *settings])

@@ -28,6 +28,12 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> No
         raise
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of writes that a kill cut short; nobody else may be writing."""
+    for file in folder.glob(".*.tmp"):
+        file.unlink()
+
+
 def write_text(path: str | Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 

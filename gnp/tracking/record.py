@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from gnp.errors import UserError
-from gnp.tracking.files import write_json, write_text
+from gnp.tracking.files import remove_leftovers, write_json, write_text
 
 LOCK_NAME = ".lock"
 LOCK_FD_VARIABLE = "GNP_LOCK_FD"
@@ -53,10 +53,13 @@ class RunRecord:
     def __init__(self, folder: str | Path, config: Mapping[str, Any]):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _inherited_lock() or lock_run(self.folder)
+        self._lock = _inherited_lock(self.folder)
+        if self._lock is None:
+            self._lock = lock_run(self.folder)
         if self._lock is None:
             raise RunBusy(f"another process is working on {self.folder}; wait for it or stop it")
         try:
+            remove_leftovers(self.folder)
             self._claim(config)
         except BaseException:
             self.close()
@@ -165,10 +168,19 @@ def lock_run(folder: Path) -> int | None:
     return descriptor
 
 
-def _inherited_lock() -> int | None:
-    """The lock that a table runner took for us, if it started this process."""
+def _inherited_lock(folder: Path) -> int | None:
+    """The lock on ``folder`` that a table runner took for us, if it started this process."""
     value = os.environ.pop(LOCK_FD_VARIABLE, None)
-    return None if value is None else int(value)
+    if value is None:
+        return None
+    try:
+        ours, wanted = os.fstat(int(value)), os.stat(folder / LOCK_NAME)
+    except OSError:
+        return None
+    if not os.path.samestat(ours, wanted):
+        return None
+    os.set_inheritable(int(value), False)
+    return int(value)
 
 
 def config_difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

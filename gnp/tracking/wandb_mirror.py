@@ -99,6 +99,9 @@ class WandbMirror:
 def _has_key() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
-    import wandb
+    try:
+        import wandb
 
-    return bool(wandb.api.api_key)
+        return bool(wandb.api.api_key)
+    except Exception:  # an unreadable netrc, a broken installation: as good as no key
+        return False

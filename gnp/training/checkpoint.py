@@ -20,8 +20,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state in ``path``, or None if there is none.
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state in ``path``, on the CPU, or None if there is none.
+
+    Loading it into a network and an optimizer moves what belongs on their device, and leaves
+    Adam's step counters, which would cost a wait each step there, on the CPU.
 
     Raises:
         CheckpointError: damaged, or of another format.
@@ -29,7 +32,7 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle, EOF and runtime errors: all mean "damaged"
         raise CheckpointError(
             f"{path} cannot be read ({type(error).__name__}: {error}); delete it to start this "

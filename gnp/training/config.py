@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -13,6 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
 
+RECIPE = ("base", "lr", "weight_decay")
+RECIPE_OF_METHOD = {  # what configs/optimizer/<method>.yaml takes from recipe.<method>
+    "sgd": ("lr", "weight_decay"),
+    "adamw": ("lr", "weight_decay"),
+    "sam": ("lr", "weight_decay", "r"),
+    "gnp": ("lr", "weight_decay", "r", "alpha"),
+}
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -124,7 +132,7 @@ def resolve(composed: DictConfig) -> Config:
     """
     try:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-        plain.pop("recipe", None)
+        _check_recipe(plain.pop("recipe", {}))
         merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
         config: Config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
@@ -181,8 +189,24 @@ def explain(error: OmegaConfBaseException) -> str:
     return f"there is no setting {str(name)!r}.{suggest(str(name), known)} ({first_line})"
 
 
+def _check_recipe(recipe: dict[str, Any]) -> None:
+    """Its values are read by name from configs/optimizer; one that is not read is misspelt."""
+    for key, value in recipe.items():
+        allowed = RECIPE_OF_METHOD.get(key)
+        if allowed is None and key not in RECIPE:
+            raise ConfigError(
+                f"there is no setting 'recipe.{key}'.{suggest(key, [*RECIPE, *RECIPE_OF_METHOD])}"
+            )
+        for name in value if allowed is not None else ():
+            if name not in allowed:
+                raise ConfigError(
+                    f"there is no setting 'recipe.{key}.{name}'.{suggest(name, allowed)}"
+                )
+
+
 def _check_values(config: Config) -> None:
     training, optimizer = config.training, config.optimizer
+    augmentation, runtime = config.augmentation, config.runtime
     checks = [
         ("training.epochs", training.epochs, training.epochs >= 1, "at least 1"),
         ("training.batch_size", training.batch_size, training.batch_size >= 1, "at least 1"),
@@ -200,10 +224,48 @@ def _check_values(config: Config) -> None:
         ),
         ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "positive"),
         ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0, "≥ 0"),
-        ("optimizer.r", optimizer.r, optimizer.r >= 0, "≥ 0"),
+        ("optimizer.r", optimizer.r, 0 <= optimizer.r < math.inf, "≥ 0"),
         ("optimizer.alpha", optimizer.alpha, 0 <= optimizer.alpha <= 1, "from 0 to 1"),
         ("dataset.mean", config.dataset.mean, len(config.dataset.mean) == 3, "three numbers"),
-        ("dataset.std", config.dataset.std, len(config.dataset.std) == 3, "three numbers"),
+        (
+            "dataset.std",
+            config.dataset.std,
+            len(config.dataset.std) == 3 and min(config.dataset.std) > 0,
+            "three positive numbers",
+        ),
+        (
+            "training.max_grad_norm",
+            training.max_grad_norm,
+            training.max_grad_norm is None or training.max_grad_norm > 0,
+            "positive or null",
+        ),
+        (
+            "augmentation.crop_padding",
+            augmentation.crop_padding,
+            0 <= augmentation.crop_padding < 32,
+            "from 0 to 31 pixels",
+        ),
+        (
+            "augmentation.padding_mode",
+            augmentation.padding_mode,
+            augmentation.padding_mode in ("reflect", "zeros"),
+            "reflect or zeros",
+        ),
+        (
+            "augmentation.cutout_scope",
+            augmentation.cutout_scope,
+            augmentation.cutout_scope in ("image", "batch"),
+            "image or batch",
+        ),
+        ("augmentation.cutout", augmentation.cutout, augmentation.cutout >= 0, "≥ 0 pixels"),
+        ("runtime.threads", runtime.threads, runtime.threads is None or runtime.threads > 0, "≥ 1"),
+        ("runtime.eval_batch_size", runtime.eval_batch_size, runtime.eval_batch_size > 0, "≥ 1"),
+        (
+            "wandb.mode",
+            config.wandb.mode,
+            config.wandb.mode in ("offline", "online", "disabled"),
+            "offline, online or disabled",
+        ),
     ]
     for name, value, good, expected in checks:
         if not good:

@@ -1,7 +1,8 @@
 """One epoch of training and one evaluation, for every method, on any device.
 
 Nothing here waits for the device within an epoch, except to look for a non-finite loss every
-``CHECK_EVERY`` steps: sums stay there as tensors.
+``CHECK_EVERY`` steps: sums stay there as tensors. (With fp16, torch's GradScaler waits each step
+to learn of an overflow.)
 """
 
 import math

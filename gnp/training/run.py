@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+import math
+import os
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from gnp.data import Augmentation, ImageData, Split, batches, load_dataset
+from gnp.data import Augmentation, ImageData, batches, load_dataset
 from gnp.errors import UserError
 from gnp.optim import GNP
 from gnp.tracking import RunRecord, WandbMirror, describe_environment
@@ -140,6 +142,10 @@ class _Run:
             raise TrainingFailed(self._advice(epoch, error)) from error
         trained = time.perf_counter() - started
         evaluated = self._evaluate(self.data)
+        if not math.isfinite(evaluated.loss):
+            # The last update broke the weights: they must become neither record nor checkpoint.
+            error = NonFiniteLoss("the loss after it is NaN or infinite")
+            raise TrainingFailed(self._advice(epoch, error))
         return {
             "epoch": epoch,
             "train_loss": train.loss,
@@ -181,7 +187,7 @@ class _Run:
         A line of metrics that the checkpoint does not cover (a kill between the two) goes: its
         epoch is trained again, to the same numbers.
         """
-        state = load_checkpoint(self.record.checkpoint_path, self.device)
+        state = load_checkpoint(self.record.checkpoint_path)
         done = 0
         if state is not None:
             self.model.load_state_dict(state["model"])
@@ -199,7 +205,7 @@ class _Run:
         config, lines = self.config, read_metrics(self.record.folder)
         name = f"{self.data.evaluated}_error"
         best = min(lines, key=lambda line: line[name])
-        fit = self._evaluate(ImageData(**{**_shallow(self.data), "evaluation": self.data.train}))
+        fit = self._evaluate(replace(self.data, evaluation=self.data.train))
         return {
             "experiment": config.experiment,
             "dataset": config.dataset.name,
@@ -270,8 +276,10 @@ def prepare_device(config: Config) -> torch.device:
         raise ConfigError(f"runtime.device={name}, but torch sees no CUDA device; use auto or cpu")
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    # Set in both directions: a sweep runs several configs in one process.
+    torch.use_deterministic_algorithms(runtime.deterministic)
     if runtime.deterministic:
-        torch.use_deterministic_algorithms(True)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
     torch.backends.cudnn.benchmark = device.type == "cuda" and not runtime.deterministic
     return device
 
@@ -324,7 +332,3 @@ def build_autocast(precision: str, device: torch.device) -> Autocast:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _shallow(data: ImageData) -> dict[str, Split | str | int | tuple]:
-    return {name: getattr(data, name) for name in data.__dataclass_fields__}
