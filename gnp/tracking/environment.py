@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gnp.tracking.record import PLACES
+
 PACKAGES = ("torch", "torchvision", "timm", "hydra-core", "omegaconf", "numpy")
-PLACES = ("root=", "data_root=", "dataset.root=")
 CODE = Path(__file__).resolve().parents[2]
 
 
@@ -22,9 +23,10 @@ def describe_environment(device: str, overrides: Sequence[str] = ()) -> dict[str
         device: the accelerator's name, or "cpu".
         overrides: the command line's settings; those that name places are left out.
     """
+    places = tuple(".".join(path) + "=" for path in PLACES)
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "overrides": [o for o in overrides if not o.lstrip("+").startswith(PLACES)],
+        "overrides": [o for o in overrides if not o.lstrip("+").startswith(places)],
         "code": {"commit": _git("rev-parse", "HEAD"), "modified": _modified(), "hash": code_hash()},
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
+from gnp.tracking.wandb_mirror import MODES
 
 RECIPE = ("base", "lr", "weight_decay")
 RECIPE_OF_METHOD = {  # what configs/optimizer/<method>.yaml takes from recipe.<method>
@@ -263,7 +264,7 @@ def _check_values(config: Config) -> None:
         (
             "wandb.mode",
             config.wandb.mode,
-            config.wandb.mode in ("offline", "online", "disabled"),
+            config.wandb.mode in MODES,
             "offline, online or disabled",
         ),
     ]
