@@ -6,15 +6,32 @@ Deep Learning*, ICML 2022 (arXiv 2202.03599), Algorithm 1. SAM is Foret et al., 
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gnp.optim.passes import RandomState, frozen_norm_statistics
-from gnp.optim.update_rule import climb_, climb_scale, global_norm, mix_
+from gnp.optim.passes import (
+    RandomState,
+    averaged_norm_statistics,
+    frozen_norm_statistics,
+    true_gradients,
+)
+from gnp.optim.update_rule import (
+    add_l2_,
+    climb_,
+    climb_scale,
+    clip_scale,
+    global_norm,
+    mix_,
+)
+
+GROUP_SETTINGS = ("r", "alpha", "l2")
+BATCH_STATISTICS = ("first", "both")
+
+Closure = Callable[[], Tensor]
 
 
 class GNP(Optimizer):
@@ -55,19 +72,36 @@ class GNP(Optimizer):
             their running statistics see each batch twice.
         max_grad_norm: clip g, once, to this global norm before the base step (as the official
             code does; g1 and g2 are not clipped). None does not clip.
+        l2: coefficient of an L2 term ½·l2·‖θ‖² inside the loss, added to g1 (and so to the
+            direction) and, at the climbed weights, to g2, over all parameters (the official
+            code's weight decay). The base's own ``weight_decay`` acts on g instead: use one.
+        normalize_reference: mix g1/‖g1‖ in place of g1 (the official code's default). g's
+            length then no longer follows ‖g1‖, and α = 0 with r > 0 steps along g1/‖g1‖; r = 0
+            stays the base optimizer.
+        epsilon: added to ‖g1‖ in the climb and in ``normalize_reference``. 0 in the official
+            code; 1e-12 in many SAM ports.
+        batch_statistics: passes that count in the running statistics of ``model``'s
+            normalisation layers, "first" (the official code) or "both".
+        replay_draws: give the second pass the random draws (dropout, shake) of the first, as the
+            official code does. Without it g2 − g1 contains the noise of two different draws.
+        true_gradient: in the first pass, modules of ``model`` with an attribute
+            ``true_gradient`` (Shake-Shake, ShakeDrop) give the gradient of the computed loss
+            (the official code); the second pass is always their ordinary one.
         grad_scaler: the ``torch.amp.GradScaler`` with which the closure scales its loss (fp16).
             ``step`` then unscales, clips and skips the update if a gradient overflowed in either
             pass; calling ``grad_scaler.update()`` afterwards stays with the training loop.
 
-    Every parameter group may have its own ``r`` and ``alpha`` (``gnp_r``, ``gnp_alpha`` where the
-    base has a setting of that name itself, as RMSprop has); ‖g1‖ is one norm over all groups.
+    Every parameter group may have its own ``r``, ``alpha`` and ``l2`` (``gnp_r``, ``gnp_alpha``
+    where the base has a setting of that name itself, as RMSprop has); ‖g1‖ is one norm over all
+    groups.
     A parameter that has no gradient in a pass counts as having gradient zero in it. Beside the
     parameters and the two gradients one copy of the parameters is held during a step.
 
     Raises:
         TypeError: ``base`` is not an optimizer or calls the closure itself, ``model`` is not a
             module, or a number is missing.
-        ValueError: r is negative, α outside [0, 1], or either of them not finite.
+        ValueError: r, l2 or ε is negative, α outside [0, 1], one of them not finite, or
+            ``true_gradient`` without ``model``.
     """
 
     def __init__(
@@ -79,6 +113,12 @@ class GNP(Optimizer):
         model: nn.Module | None = None,
         max_grad_norm: float | None = None,
         grad_scaler: torch.amp.GradScaler | None = None,
+        l2: float = 0.0,
+        normalize_reference: bool = False,
+        epsilon: float = 0.0,
+        batch_statistics: str = "first",
+        replay_draws: bool = True,
+        true_gradient: bool = False,
     ):
         if not isinstance(base, Optimizer):
             raise TypeError(
@@ -95,9 +135,17 @@ class GNP(Optimizer):
             raise TypeError(f"model must be a torch.nn.Module, not {_describe(model)}")
         if max_grad_norm is not None and not 0 < max_grad_norm < math.inf:
             raise ValueError(f"max_grad_norm must be positive and finite, not {max_grad_norm}")
+        if batch_statistics not in BATCH_STATISTICS:
+            raise ValueError(
+                f"batch_statistics must be 'first' or 'both', not {batch_statistics!r}"
+            )
+        if not 0 <= epsilon < math.inf:
+            raise ValueError(f"epsilon must be finite and ≥ 0, not {epsilon}")
+        if true_gradient and model is None:
+            raise ValueError("true_gradient=True needs model=…, whose shake layers it switches")
         # RMSprop and ASGD have an alpha of their own in their groups.
-        self._keys = {k: f"gnp_{k}" if k in base.defaults else k for k in ("r", "alpha")}
-        own = {self._keys["r"]: r, self._keys["alpha"]: alpha}
+        self._keys = {k: f"gnp_{k}" if k in base.defaults else k for k in GROUP_SETTINGS}
+        own = dict(zip(self._keys.values(), (r, alpha, l2), strict=True))
         for group in base.param_groups:  # all of them before anything is changed
             self._check_group({**own, **group})
         self._check_group(own)
@@ -105,6 +153,11 @@ class GNP(Optimizer):
         self.model = model
         self.max_grad_norm = max_grad_norm
         self.grad_scaler = grad_scaler
+        self.normalize_reference = normalize_reference
+        self.epsilon = epsilon
+        self.batch_statistics = batch_statistics
+        self.replay_draws = replay_draws
+        self.true_gradient = true_gradient
         state, groups = base.state, list(base.param_groups)
         # Optimizer.__init__ empties param_groups and state, which are the base's, and adds the
         # same group dicts back.
@@ -113,13 +166,18 @@ class GNP(Optimizer):
 
     # ------------------------------------------------------------------ the step
 
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
+    def step(self, closure: Closure | Sequence[Closure] | None = None) -> Tensor:
         """One update. Returns the loss of the first pass, at the weights before the step.
 
         Args:
             closure: zeroes the gradients, computes the loss on one fixed batch, calls
                 ``backward`` and returns the loss. Called twice (once if α = 0 or r = 0 in every
                 group): prepare the batch outside it.
+
+                A sequence of closures, each for an equal piece of the batch, is m-sharpness
+                (Foret et al., §4.1): each piece climbs along its own gradient, and the mean of
+                the pieces' g makes the step, as on several devices that each climb by
+                themselves. ``model``'s running statistics become the mean over the pieces too.
 
         Raises:
             TypeError: no closure.
@@ -128,27 +186,78 @@ class GNP(Optimizer):
         If a pass raises, weights, statistics and random generators are as after the first pass
         and the base optimizer has made no step.
         """
-        if not callable(closure):
+        closures = [closure] if callable(closure) else closure
+        if not isinstance(closures, Sequence) or not closures or not all(map(callable, closures)):
             raise TypeError(
                 "GNP evaluates the gradient twice: call step(closure) with a function that zeroes "
-                f"the gradients, computes the loss, calls backward() and returns it, not "
-                f"{_describe(closure)}"
+                f"the gradients, computes the loss, calls backward() and returns it (or a sequence "
+                f"of them), not {_describe(closure)}"
             )
-        closure = torch.enable_grad()(closure)
-        if self._single_pass():
-            loss = closure()
+        if len(closures) == 1:
+            loss = self._penalized_gradient(closures[0])
         else:
-            draws = RandomState(p.device for p in self._parameters())
-            loss = closure()
-            g1 = self._take_gradients()
-            with self._climbed(g1), self._second_pass(draws):
-                closure()
-            self._mix_into_gradients(g1)
+            loss = self._mean_over_pieces(closures)
         self._base_step()
         return loss
 
-    def _single_pass(self) -> bool:
-        return all(0 in (self._alpha(group), self._r(group)) for group in self.param_groups)
+    def _mean_over_pieces(self, closures: Sequence[Closure]) -> Tensor:
+        """``p.grad`` ← mean of the pieces' g; returns the mean loss."""
+        losses, total = [], None
+        with averaged_norm_statistics(self.model, len(closures)) as after_piece:
+            for closure in closures:
+                losses.append(self._penalized_gradient(closure))
+                after_piece()
+                g = self._take_gradients()
+                total = g if total is None else [_add(*pair) for pair in zip(total, g, strict=True)]
+        for group, grads in zip(self.param_groups, total, strict=True):
+            for p, grad in zip(group["params"], grads, strict=True):
+                p.grad = None if grad is None else grad.div_(len(closures))
+        return torch.stack(losses).mean()
+
+    def _penalized_gradient(self, closure: Closure) -> Tensor:
+        """``p.grad`` ← g for one closure; returns its first loss."""
+        closure = torch.enable_grad()(closure)
+        single = all(0 in (self._alpha(group), self._r(group)) for group in self.param_groups)
+        draws = None
+        if self.replay_draws and not single:
+            draws = RandomState(p.device for p in self._parameters())
+        with true_gradients(self.model) if self.true_gradient else nullcontext():
+            loss = closure()
+        self._add_l2()
+        if single:
+            if self.normalize_reference:
+                self._normalize_gradients()
+            return loss
+        g1 = self._take_gradients()
+        norm = _norm(g1)
+        with self._climbed(g1, norm):
+            with self._second_pass(draws):
+                closure()
+            self._add_l2()  # of the climbed weights
+        self._mix_into_gradients(g1, norm)
+        return loss
+
+    @torch.no_grad()
+    def _add_l2(self) -> None:
+        """p.grad ← p.grad + l2 · p, at the weights as they are now, in every group that has l2."""
+        for group in self.param_groups:
+            l2 = group[self._keys["l2"]]
+            if l2 == 0:
+                continue
+            weights = [p for p in group["params"] if p.requires_grad]
+            for p in weights:
+                if p.grad is None:
+                    p.grad = torch.zeros_like(p)
+            pairs = [(p, p.grad) for p in weights]
+            for device_weights, grads in _by_device_and_dtype(pairs):
+                add_l2_(grads, device_weights, self._scaled(l2, grads[0].device))
+
+    def _scaled(self, value: float, device: torch.device) -> float | Tensor:
+        """A value in the units of the gradients, which the grad scaler may have scaled."""
+        if self.grad_scaler is None or not self.grad_scaler.is_enabled() or value == 0:
+            return value
+        # Asking the scaler for its scale would wait for the device.
+        return self.grad_scaler.scale(torch.full((), value, device=device))
 
     def _r(self, group: dict) -> float:
         return group[self._keys["r"]]
@@ -175,9 +284,9 @@ class GNP(Optimizer):
         return taken
 
     @contextmanager
-    def _climbed(self, g1: list[list[Tensor | None]]) -> Iterator[None]:
+    def _climbed(self, g1: list[list[Tensor | None]], norm: Tensor) -> Iterator[None]:
         """Inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for bit."""
-        norm = global_norm([g for grads in g1 for g in grads if g is not None])
+        epsilon = self._scaled(self.epsilon, norm.device)
         saved: list[tuple[list[Tensor], list[Tensor]]] = []  # (weights, their copies)
         with torch.no_grad():
             try:
@@ -188,8 +297,8 @@ class GNP(Optimizer):
                     for device_weights, device_grads in _by_device_and_dtype(pairs):
                         # Rounding makes θ + s − s differ from θ: a copy is the way back.
                         saved.append((device_weights, [w.clone() for w in device_weights]))
-                        scale = climb_scale(norm, self._r(group)).to(device_weights[0].device)
-                        climb_(device_weights, device_grads, scale)
+                        scale = climb_scale(norm, self._r(group), epsilon)
+                        climb_(device_weights, device_grads, scale.to(device_weights[0].device))
                 with torch.enable_grad():
                     yield
             finally:
@@ -197,16 +306,19 @@ class GNP(Optimizer):
                     torch._foreach_copy_(device_weights, copies)
 
     @contextmanager
-    def _second_pass(self, draws: RandomState) -> Iterator[None]:
+    def _second_pass(self, draws: RandomState | None) -> Iterator[None]:
         with ExitStack() as stack:
-            stack.enter_context(draws.replayed())
-            if self.model is not None:
+            if draws is not None:
+                stack.enter_context(draws.replayed())
+            if self.model is not None and self.batch_statistics == "first":
                 stack.enter_context(frozen_norm_statistics(self.model))
             yield
 
     @torch.no_grad()
-    def _mix_into_gradients(self, g1: list[list[Tensor | None]]) -> None:
+    def _mix_into_gradients(self, g1: list[list[Tensor | None]], norm: Tensor) -> None:
         """p.grad ← (1 − α) g1 + α p.grad; a missing gradient counts as zero."""
+        if self.normalize_reference:
+            self._normalize(g1, norm)
         for group, first in zip(self.param_groups, g1, strict=True):
             for p, g in zip(group["params"], first, strict=True):
                 if g is not None and p.grad is None:
@@ -217,13 +329,31 @@ class GNP(Optimizer):
             for second_grads, first_grads in _by_device_and_dtype(_with_gradient(second, first)):
                 mix_(first_grads, second_grads, self._alpha(group))
 
+    @torch.no_grad()
+    def _normalize_gradients(self) -> None:
+        """p.grad ← p.grad/‖g1‖ in the groups with r > 0; r = 0 is the base optimizer."""
+        grads = [[p.grad for p in group["params"]] for group in self.param_groups]
+        norm = _norm(grads)
+        moved = zip(grads, self.param_groups, strict=True)
+        self._normalize([g for g, group in moved if self._r(group) > 0], norm)
+
+    def _normalize(self, gradients: list[list[Tensor | None]], norm: Tensor) -> None:
+        """g ← g/(‖g1‖ + ε), in place and in the scaler's units; zero gradients stay zero."""
+        epsilon = self._scaled(self.epsilon, norm.device)
+        _scale_(gradients, climb_scale(norm, self._scaled(1.0, norm.device), epsilon))
+
+    @torch.no_grad()
+    def _clip(self, max_norm: float) -> None:
+        grads = [[p.grad for p in self._parameters()]]
+        _scale_(grads, clip_scale(_norm(grads), max_norm))
+
     def _base_step(self) -> None:
         scaler = self.grad_scaler
         scaled = scaler is not None and scaler.is_enabled()
         if scaled:
             scaler.unscale_(self.base)
         if self.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(list(self._parameters()), self.max_grad_norm)
+            self._clip(self.max_grad_norm)
         if scaled:
             scaler.step(self.base)  # does nothing if unscale_ met an inf or a NaN
         else:
@@ -248,25 +378,39 @@ class GNP(Optimizer):
         self.base.state = state
 
     def add_param_group(self, param_group: dict) -> None:
-        """Add a group; ``r`` and ``alpha`` in it override the optimizer's.
+        """Add a group; ``r``, ``alpha`` and ``l2`` in it override the optimizer's.
 
         Raises:
-            ValueError: its r is negative, its α outside [0, 1], or either not finite.
+            ValueError: its r or l2 is negative, its α outside [0, 1], or one of them not finite.
         """
         for key in self._keys.values():
             param_group.setdefault(key, self.defaults[key])
         self._check_group(param_group)
         self.base.add_param_group(param_group)
 
+    def penalty(self, group: dict) -> tuple[float, float]:
+        """(r, α) of a group, whatever their keys are called in it."""
+        return self._r(group), self._alpha(group)
+
+    def set_penalty(self, group: dict, r: float, alpha: float) -> None:
+        """Set r and α of a group.
+
+        Raises:
+            ValueError: r is negative, α outside [0, 1], or either not finite.
+        """
+        values = {self._keys["r"]: r, self._keys["alpha"]: alpha}
+        self._check_group({**group, **values})
+        group.update(values)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.base.zero_grad(set_to_none)
 
     def state_dict(self) -> dict:
-        """The base's state dict; its groups carry ``r`` and ``alpha`` too."""
+        """The base's state dict; its groups carry ``r``, ``alpha`` and ``l2`` too."""
         return self.base.state_dict()
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state dict of a GNP or, keeping this one's r and α, of a bare base optimizer.
+        """Load a state dict of a GNP or, keeping this one's r, α and l2, of a bare base optimizer.
 
         Raises:
             ValueError: other groups or sizes than this optimizer's (from the base).
@@ -291,7 +435,7 @@ class GNP(Optimizer):
         return f"GNP(r={self._r(group)}, alpha={self._alpha(group)}, base={self.base!r})"
 
     def _check_group(self, group: dict) -> None:
-        for name, upper in (("r", math.inf), ("alpha", 1.0)):
+        for name, upper in (("r", math.inf), ("alpha", 1.0), ("l2", math.inf)):
             value = group[self._keys[name]]
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} must be a number, not {_describe(value)}")
@@ -302,6 +446,24 @@ class GNP(Optimizer):
 
 def _describe(value: object) -> str:
     return value.__name__ + " (a class)" if isinstance(value, type) else repr(type(value).__name__)
+
+
+def _norm(gradients: list[list[Tensor | None]]) -> Tensor:
+    return global_norm([g for grads in gradients for g in grads if g is not None])
+
+
+def _scale_(gradients: list[list[Tensor | None]], scale: Tensor) -> None:
+    """Multiply all of them by a 0-d tensor, in place."""
+    present = [(g, g) for grads in gradients for g in grads if g is not None]
+    for same_device, _ in _by_device_and_dtype(present):
+        torch._foreach_mul_(same_device, scale.to(same_device[0].device))
+
+
+def _add(left: list[Tensor | None], right: list[Tensor | None]) -> list[Tensor | None]:
+    """Sums of two pieces' gradients, into the left ones where both are present."""
+    return [
+        b if a is None else a if b is None else a.add_(b) for a, b in zip(left, right, strict=True)
+    ]
 
 
 def _with_gradient(

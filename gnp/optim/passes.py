@@ -4,9 +4,12 @@ GNP evaluates each batch at two points. Two things then go wrong unless they are
 normalisation layer counts the batch twice (the second time at weights that nobody keeps), and
 dropout draws another mask, so that g2 − g1 measures noise instead of curvature. The official
 code takes running statistics from the first pass and replays its draws ("Fidelity" in the README).
+
+Layers whose backward pass is not the derivative of their forward pass (Shake-Shake, ShakeDrop)
+have an attribute ``true_gradient``; ``true_gradients`` switches all of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -38,6 +41,61 @@ def frozen_norm_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name, value in restore:
             setattr(module, name, value)
+
+
+@contextmanager
+def averaged_norm_statistics(model: nn.Module | None, pieces: int) -> Iterator[Callable[[], None]]:
+    """Running statistics of a batch that goes through the network in ``pieces`` pieces.
+
+    Every piece starts from the statistics before the batch and the mean of the results stays, as
+    when each piece is on a device of its own and the devices average afterwards. Call what this
+    yields after every piece. By an exception the statistics before the batch come back. Without a
+    model nothing is averaged.
+    """
+    every = () if model is None else model.modules()
+    modules = [m for m in every if isinstance(m, _NormBase) and m.training]
+    buffers = [b for m in modules for b in (m.running_mean, m.running_var) if b is not None]
+    counters = [m.num_batches_tracked for m in modules if m.num_batches_tracked is not None]
+    before = [[b.clone() for b in buffers], [c.clone() for c in counters]]
+    means = [torch.zeros_like(b) for b in buffers]
+    done = 0
+
+    def copy_(targets: list[Tensor], sources: list[Tensor]) -> None:
+        for target, source in zip(targets, sources, strict=True):
+            target.copy_(source)
+
+    def after_piece() -> None:
+        nonlocal done
+        for mean, buffer in zip(means, buffers, strict=True):
+            mean.add_(buffer, alpha=1 / pieces)
+        done += 1
+        copy_(buffers, before[0] if done < pieces else means)
+        if done < pieces:  # the pieces together count as one batch
+            copy_(counters, before[1])
+
+    try:
+        yield after_piece
+    except BaseException:
+        copy_(buffers, before[0])
+        copy_(counters, before[1])
+        raise
+
+
+@contextmanager
+def true_gradients(model: nn.Module) -> Iterator[None]:
+    """While this is open, modules that have an attribute ``true_gradient`` have it set to True.
+
+    Shake-Shake and ShakeDrop then use the forward pass's random coefficients in the backward pass
+    too, so that it gives the gradient of the loss that was computed.
+    """
+    switched = [m for m in model.modules() if getattr(m, "true_gradient", None) is False]
+    try:
+        for module in switched:
+            module.true_gradient = True
+        yield
+    finally:
+        for module in switched:
+            module.true_gradient = False
 
 
 class RandomState:

@@ -26,12 +26,12 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack([n.to(device, dtype) for n in norms]))
 
 
-def climb_scale(norm: Tensor, r: float) -> Tensor:
-    """r/‖g‖, or 0 where that is not finite: a flat point has no direction to climb in.
+def climb_scale(norm: Tensor, r: float | Tensor, epsilon: float | Tensor = 0.0) -> Tensor:
+    """r/(‖g‖ + ε), or 0 where that is not finite: a flat point has no direction to climb in.
 
     (The official code divides without this guard and gives NaN; see "Fidelity" in the README.)
     """
-    scale = r / norm
+    scale = r / (norm + epsilon)
     return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))
 
 
@@ -39,6 +39,22 @@ def climb_(weights: list[Tensor], gradients: list[Tensor], scale: Tensor) -> Non
     """weights ← weights + scale · gradients, in place. ``scale`` is 0-d, r/‖g‖ of all groups."""
     steps = torch._foreach_mul(gradients, scale)
     torch._foreach_add_(weights, steps)
+
+
+def clip_scale(norm: Tensor, max_norm: float) -> Tensor:
+    """min(1, max_norm/‖g‖), exactly (``torch.nn.utils.clip_grad_norm_`` adds 1e-6 to the norm)."""
+    return (max_norm / norm).clamp(max=1.0)
+
+
+def add_l2_(gradients: list[Tensor], weights: list[Tensor], coefficient: float | Tensor) -> None:
+    """gradients ← gradients + coefficient · weights, in place: the gradient of ½·coefficient·‖θ‖².
+
+    A coefficient that is a tensor is 0-d, on the lists' device.
+    """
+    if isinstance(coefficient, Tensor):
+        torch._foreach_add_(gradients, torch._foreach_mul(weights, coefficient))
+    else:
+        torch._foreach_add_(gradients, weights, alpha=coefficient)
 
 
 def mix_(g1: list[Tensor], g2: list[Tensor], alpha: float) -> None:
