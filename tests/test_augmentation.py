@@ -1,11 +1,23 @@
 """Batched augmentation against the same operations done image by image with torch's own."""
 
+import hashlib
+import subprocess
+import sys
+from dataclasses import fields
+
 import pytest
 import torch
+from conftest import CONFIGS, ROOT
+from PIL import Image
 from torch.nn.functional import pad
 
-from gnp.data import Augmentation, ImageData, Normalise, Split, batches
+from gnp.data import Augmentation, ImageData, Normalise, Split, augmentation, batches
 from gnp.data.augmentation import erase_squares, flip_and_crop
+from gnp.data.autoaugment import POLICIES, TRANSLATES
+from gnp.training.config import CHOICES, AugmentationConfig
+from gnp.training.run import build_augmentation
+
+FILES = sorted(path.stem for path in (CONFIGS / "augmentation").glob("*.yaml"))
 
 
 def images(n=6, size=32):
@@ -76,6 +88,11 @@ def test_cutout_draws_a_square_for_each_image_or_one_for_the_batch():
         ({"cutout": -1}, "cutout must be ≥ 0"),
         ({"padding_mode": "wrap"}, "padding_mode must be one of"),
         ({"cutout_scope": "pixel"}, "cutout_scope must be one of"),
+        ({"mixing": "cutup"}, "mixing must be one of"),
+        ({"mixing_scope": "pixel"}, "mixing_scope must be one of"),
+        ({"mixing_partner": "neighbour"}, "mixing_partner must be one of"),
+        ({"mixing_alpha": 0.0}, "mixing_alpha must be positive"),
+        ({"autoaugment_policy": "svhn"}, "autoaugment_policy must be one of"),
     ],
 )
 def test_wrong_settings_are_refused(settings, words):
@@ -124,3 +141,85 @@ def test_augmentation_leaves_torchs_generator_alone():
 def test_batches_have_the_memory_format_asked_for():
     x, _ = next(batches(data(), 10, Augmentation(), seeded(), torch.channels_last))
     assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_remainder_comes_as_a_smaller_batch_if_wanted():
+    augmentation = Augmentation(flip=True, autoaugment=True, mixing="mixup")
+    epoch = list(batches(data(), 16, augmentation, seeded(), drop_last=False))
+    assert [len(x) for x, _ in epoch] == [16, 16, 16, 2]
+    assert [y.shape for _, y in epoch] == [(16, 10), (16, 10), (16, 10), (2, 10)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "86c5cb39828d76ae"),
+        ({"flip": True, "crop_padding": 4}, "697d05827b681283"),
+        ({"flip": True, "crop_padding": 4, "padding_mode": "zeros"}, "88be80b87b13914f"),
+        ({"flip": True, "crop_padding": 4, "cutout": 16}, "e30cc9fd8557ce54"),
+        ({"cutout": 8, "cutout_scope": "batch"}, "aed0298372280aa4"),
+    ],
+)
+def test_the_draws_behind_recorded_results_stay_as_they_were(settings, expected):
+    """Made with the code of the first recorded runs. A torch with another random stream for the
+    CPU would change them all; one alone is a change of ours."""
+    split = Split(images(50), torch.arange(50) % 10)
+    bytes_as_they_are = ImageData(split, split, "test", 10, (0.0,) * 3, (1 / 255,) * 3)
+    digest = hashlib.sha256()
+    for x, labels in batches(bytes_as_they_are, 16, Augmentation(**settings), seeded(7)):
+        digest.update(x.to(torch.uint8).numpy().tobytes())
+        digest.update(labels.to(torch.uint8).numpy().tobytes())
+    assert digest.hexdigest()[:16] == expected
+
+
+def test_the_configs_settings_and_choices_are_those_here():
+    ours = {field.name: field.default for field in fields(Augmentation)}
+    theirs = {f.name: f.default for f in fields(AugmentationConfig) if f.name != "name"}
+    assert ours == theirs
+    assert {n: v for n, v in CHOICES.items() if n.startswith("augmentation.")} == {
+        "augmentation.padding_mode": augmentation.PADDING_MODES,
+        "augmentation.cutout_scope": augmentation.CUTOUT_SCOPES,
+        "augmentation.autoaugment_policy": tuple(POLICIES),
+        "augmentation.autoaugment_translate": TRANSLATES,
+        "augmentation.mixing": augmentation.MIXINGS,
+        "augmentation.mixing_scope": augmentation.MIXING_SCOPES,
+        "augmentation.mixing_partner": augmentation.MIXING_PARTNERS,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "fidelity"),
+    [*((name, "paper") for name in FILES), ("autoaugment_mixcut", "official")],
+)
+def test_each_file_is_a_set_that_makes_batches(name, fidelity, tiny):
+    config = tiny(f"augmentation={name}", f"fidelity={fidelity}")
+    assert config.augmentation.name == name
+    settings = build_augmentation(config)
+    epoch, again = (
+        list(batches(data(), 10, settings, seeded(), torch.channels_last)) for _ in range(2)
+    )
+    assert len(epoch) == 5
+    for (x, targets), (same_x, same_targets) in zip(epoch, again, strict=True):
+        assert (x.shape, x.dtype) == ((10, 3, 32, 32), torch.float32)
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        assert x.isfinite().all()
+        if settings.mixing:
+            assert (targets.shape, targets.dtype) == ((10, 10), torch.float32)
+            torch.testing.assert_close(targets.sum(1), torch.ones(10))
+        else:
+            assert (targets.shape, targets.dtype) == ((10,), torch.int64)
+        assert torch.equal(x, same_x)
+        assert torch.equal(targets, same_targets)
+
+
+@pytest.mark.slow
+def test_the_picture_of_all_augmentations_says_what_it_was_made_with(tmp_path):
+    picture = tmp_path / "figures" / "all.png"
+    command = [sys.executable, ROOT / "scripts" / "draw_augmentations.py", "--images", "3"]
+    done = subprocess.run([*command, "--output", picture], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    facts = picture.with_suffix(".txt").read_text()
+    assert "--dataset synthetic --fidelity paper --images 3 --draws 2 --seed 0" in facts
+    with Image.open(picture) as opened:
+        assert opened.text["dataset"] == "synthetic"
+        assert opened.width > 1000

@@ -1,11 +1,13 @@
 """Data sets as uint8 tensors on the device, and augmentation of whole batches there."""
 
 from gnp.data.augmentation import Augmentation
+from gnp.data.autoaugment import AutoAugment
 from gnp.data.dataset import DataError, ImageData, Split, load_dataset
 from gnp.data.loader import Normalise, batches
 
 __all__ = [
     "Augmentation",
+    "AutoAugment",
     "DataError",
     "ImageData",
     "Normalise",

@@ -3,21 +3,30 @@
 Flip and crop are one gather: for each image the source pixel of every target pixel is computed,
 so neither a padded nor a flipped copy is made. Random numbers come from the generator that is
 passed in, never from torch's default one: what the network draws (dropout) and what the data
-draw do not disturb each other.
+draw do not disturb each other. A step that is off draws nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gnp.data.autoaugment import AutoAugment
+from gnp.data.mixing import box_mask, cutmix, draw_weights, mix_labels, mixup
+
 PADDING_MODES = ("reflect", "zeros")
 CUTOUT_SCOPES = ("image", "batch")
+MIXINGS = (None, "mixup", "cutmix")
+MIXING_SCOPES = ("image", "batch")
+MIXING_PARTNERS = ("permutation", "reversed")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Flip, pad and crop, normalise, cut out, in this order (the official code's).
+    """AutoAugment, flip, pad and crop, normalise, mix, cut out: the order of the official code.
+
+    ``whole_epoch`` is AutoAugment, ``batch`` all that comes after it.
 
     Args:
         flip: mirror each image with probability 1/2.
@@ -29,9 +38,20 @@ class Augmentation:
             arXiv 1708.04552).
         cutout_scope: "image" draws a square for each image, "batch" one for all (the official
             code's).
+        autoaugment: apply AutoAugment to each image; ``autoaugment_policy``,
+            ``autoaugment_translate`` and ``autoaugment_fill`` are described at ``AutoAugment``.
+        mixing: "mixup", "cutmix" or None; each image is mixed with its partner in the batch, and
+            the targets become mixtures of labels. There is no chance of a batch being left as it
+            is.
+        mixing_alpha: the weight of an image is drawn from Beta(alpha, alpha).
+        mixing_scope: "image" draws a weight (and for CutMix a box) for each image, "batch" one
+            for all.
+        mixing_partner: "permutation" draws the partners, "reversed" takes the batch backwards.
+        mixing_dominant: the weight is max(w, 1 − w). "batch", "reversed" and this are the
+            official code's.
 
     Raises:
-        ValueError: negative sizes, or a name that is not one of the above.
+        ValueError: sizes outside their range, or a name that is not one of the above.
     """
 
     flip: bool = False
@@ -39,14 +59,66 @@ class Augmentation:
     padding_mode: str = "reflect"
     cutout: int = 0
     cutout_scope: str = "image"
+    autoaugment: bool = False
+    autoaugment_policy: str = "cifar10"
+    autoaugment_translate: str = "cifar"
+    autoaugment_fill: int = 128
+    mixing: str | None = None
+    mixing_alpha: float = 1.0
+    mixing_scope: str = "image"
+    mixing_partner: str = "permutation"
+    mixing_dominant: bool = False
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be ≥ 0 pixels, not {getattr(self, name)}")
-        for name, names in (("padding_mode", PADDING_MODES), ("cutout_scope", CUTOUT_SCOPES)):
+        for name, names in (
+            ("padding_mode", PADDING_MODES),
+            ("cutout_scope", CUTOUT_SCOPES),
+            ("mixing", MIXINGS),
+            ("mixing_scope", MIXING_SCOPES),
+            ("mixing_partner", MIXING_PARTNERS),
+        ):
             if getattr(self, name) not in names:
                 raise ValueError(f"{name} must be one of {names}, not {getattr(self, name)!r}")
+        if self.mixing_alpha <= 0:
+            raise ValueError(f"mixing_alpha must be positive, not {self.mixing_alpha}")
+        self._auto_augment()  # which checks its own settings
+
+    def whole_epoch(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """What is done to all training images before their batches are made: AutoAugment.
+
+        uint8 (N, 3, H, W) → the same shape and dtype; ``images`` itself if there is none.
+        """
+        return self._auto_augment()(images, generator) if self.autoaugment else images
+
+    def batch(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        normalise: Callable[[Tensor], Tensor],
+        num_classes: int,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Flip, crop, normalise, mix and cut out one batch.
+
+        Args:
+            images: uint8 (B, 3, H, W).
+            labels: int64 (B,).
+            normalise: uint8 images → float images.
+
+        Returns:
+            Float images (B, 3, H, W), and ``labels`` or with mixing float32 (B, num_classes).
+        """
+        images = normalise(self.geometry(images, generator))
+        images, targets = self.mix(images, labels, num_classes, generator)
+        return self.erase(images, generator), targets
+
+    def _auto_augment(self) -> AutoAugment:
+        return AutoAugment(
+            self.autoaugment_policy, self.autoaugment_translate, self.autoaugment_fill
+        )
 
     def geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Flip and crop: uint8 or float (N, C, H, W) → the same shape and dtype."""
@@ -60,6 +132,30 @@ class Augmentation:
         if pad:
             offsets = torch.randint(-pad, pad + 1, (2, n), generator=generator, device=device)
         return flip_and_crop(images, flips, offsets, self.padding_mode)
+
+    def mix(
+        self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Mixup or CutMix: images (N, C, H, W), labels int64 (N,) → images, float32 (N, classes).
+
+        Without mixing, both as they are.
+        """
+        if self.mixing is None:
+            return images, labels
+        (n, _, height, width), device = images.shape, images.device
+        draws = n if self.mixing_scope == "image" else 1
+        weights = draw_weights(draws, self.mixing_alpha, self.mixing_dominant, generator)
+        if self.mixing_partner == "permutation":
+            partner = torch.randperm(n, generator=generator, device=device)
+        else:
+            partner = torch.arange(n - 1, -1, -1, device=device)
+        if self.mixing == "mixup":
+            images = mixup(images, partner, weights)
+        else:
+            rows = torch.randint(height, (draws,), generator=generator, device=device)
+            columns = torch.randint(width, (draws,), generator=generator, device=device)
+            images, weights = cutmix(images, partner, weights, rows, columns)
+        return images, mix_labels(labels, partner, weights, num_classes)
 
     def erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Cutout on normalised images, where 0 is the mean colour: float (N, C, H, W)."""
@@ -115,9 +211,6 @@ def erase_squares(images: Tensor, rows: Tensor, columns: Tensor, size: int) -> T
             one pixel further up and left than down and right.
         size: side in pixels.
     """
-    height, width = images.shape[-2:]
-    top, left = rows[:, None] - size // 2, columns[:, None] - size // 2
-    y, x = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    in_rows, in_columns = (y >= top) & (y < top + size), (x >= left) & (x < left + size)
-    square = in_rows[:, None, :, None] & in_columns[:, None, None, :]  # (N or 1, 1, H, W)
-    return images.masked_fill(square, 0)
+    top, left = rows - size // 2, columns - size // 2
+    square = box_mask((top, top + size), (left, left + size), *images.shape[-2:])
+    return images.masked_fill(square, 0)  # square is (N or 1, 1, H, W)

@@ -33,16 +33,26 @@ def batches(
     augmentation: Augmentation,
     generator: torch.Generator,
     memory_format: torch.memory_format = torch.contiguous_format,
+    drop_last: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: (images float (B, 3, H, W), labels int64 (B,)) in an order from ``generator``.
+    """One epoch in an order from ``generator``, which lives on the data's device.
 
-    The last N mod B images of the order are left out ("Fidelity" in the README). ``generator``
-    lives on the data's device; the epoch is a pure function of its state.
+    Yields images float (B, 3, H, W) and targets: labels int64 (B,), or mixtures of labels float32
+    (B, classes) where the augmentation mixes images. The epoch is a pure function of the
+    generator's state.
+
+    Args:
+        drop_last: leave out the last N mod B images of the order ("Fidelity" in the README), or
+            give them as a smaller batch.
     """
     train = data.train
     normalise = Normalise(data.mean, data.std, train.images.device)
     order = torch.randperm(len(train), generator=generator, device=train.labels.device)
-    for indices in order[: len(train) // batch_size * batch_size].split(batch_size):
-        images = augmentation.geometry(train.images[indices], generator)
-        images = augmentation.erase(normalise(images), generator)
-        yield images.contiguous(memory_format=memory_format), train.labels[indices]
+    if drop_last:
+        order = order[: len(train) // batch_size * batch_size]
+    images = augmentation.whole_epoch(train.images, generator)
+    for chosen in order.split(batch_size):
+        inputs, targets = augmentation.batch(
+            images[chosen], train.labels[chosen], normalise, data.num_classes, generator
+        )
+        yield inputs.contiguous(memory_format=memory_format), targets

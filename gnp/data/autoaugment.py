@@ -1,0 +1,353 @@
+"""AutoAugment (Cubuk et al., arXiv 1805.09501) of all images of an epoch at once, on their device.
+
+A sub-policy has two operations, each with a probability and a magnitude that are fixed; an image
+draws its sub-policy, whether each operation is applied, and its sign. So there are few different
+(operation, argument) pairs, and all images of an epoch that drew the same pair are transformed by
+one call of torchvision's function. Batch by batch the groups would be a few images each: 50 small
+calls a step, and the device would have to tell the host the groups' sizes at every step. By epoch
+it tells them once, for one more uint8 copy of the training images (CIFAR: 150 MB).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from gnp.data.mixing import box_mask
+
+TRANSLATES = ("cifar", "imagenet")
+CHUNK = 512  # images a call: bounds the memory of float copies, and fits a processor's cache
+SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+ENHANCING = ("Brightness", "Color", "Contrast", "Sharpness")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What N images drew, on one device."""
+
+    sub_policy: Tensor  # int64 (N,)
+    uniform: Tensor  # float (N, 2): an operation is applied where this is below its probability
+    negative: Tensor  # bool (N, 2): whether an operation with a sign has a negative one
+    centre: Tensor  # int64 (N, 2): row and column of the policies' own Cutout
+
+
+@dataclass(frozen=True)
+class AutoAugment:
+    """One policy with its magnitudes; call it with images and a generator.
+
+    Args:
+        policy: "cifar10" has the 25 sub-policies of the AutoAugment paper's table as torchvision
+            has them, with torchvision's magnitudes. "cifar10_95" has the 95 of the GNP authors'
+            code (theirs from the SAM authors'), with that code's magnitudes and Contrast.
+        translate: the unit of lengths. "cifar": translation by up to 150/331 of the image's side,
+            14 pixels of 32 (torchvision), and for the Cutout among the 95 a square of up to 20
+            pixels (the AutoAugment authors' CIFAR code). "imagenet": 250 and 200 pixels whatever
+            the image's size (the GNP authors' code), so that at 32 pixels each translation, and
+            nearly each Cutout, leaves nothing but grey: 11 % of the images.
+        fill: grey level, 0 to 255, of pixels from outside the image and of Cutout.
+
+    Where an operation interpolates or rounds, torchvision's functions may differ from those in
+    TensorFlow by a grey level, and a sheared or rotated edge by a pixel.
+
+    Raises:
+        ValueError: a name that is not one of the above, or a fill outside its range.
+    """
+
+    policy: str = "cifar10"
+    translate: str = "cifar"
+    fill: int = 128
+
+    def __post_init__(self) -> None:
+        for name, names in (("policy", tuple(POLICIES)), ("translate", TRANSLATES)):
+            if getattr(self, name) not in names:
+                raise ValueError(
+                    f"autoaugment_{name} must be one of {names}, not {getattr(self, name)!r}"
+                )
+        if not 0 <= self.fill <= 255:
+            raise ValueError(f"autoaugment_fill must be a grey level, 0 to 255, not {self.fill}")
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 (N, 3, H, W) → a new tensor of the same shape."""
+        return self.apply(images, self.draw(images, generator))
+
+    def draw(self, images: Tensor, generator: torch.Generator) -> Draws:
+        n, (height, width), device = len(images), images.shape[-2:], images.device
+        policies = len(POLICIES[self.policy])
+        rows, columns = (
+            torch.randint(size, (n,), generator=generator, device=device)
+            for size in (height, width)
+        )
+        return Draws(
+            sub_policy=torch.randint(policies, (n,), generator=generator, device=device),
+            uniform=torch.rand(n, 2, generator=generator, device=device),
+            negative=torch.rand(n, 2, generator=generator, device=device) < 0.5,
+            centre=torch.stack([rows, columns], dim=1),
+        )
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        pairs, codes, probabilities = self._codes(images.shape[-1])
+        codes, probabilities = codes.to(images.device), probabilities.to(images.device)
+        position = torch.arange(2, device=images.device)
+        # (N, 2): which pair is the image's first and second operation; len(pairs) is none.
+        code = codes[draws.sub_policy[:, None], position, draws.negative.long()]
+        applied = draws.uniform < probabilities[draws.sub_policy]
+        code = torch.where(applied, code, len(pairs))
+        by_code = code.argsort(dim=0, stable=True)
+        counts = torch.stack([c.bincount(minlength=len(pairs) + 1) for c in code.unbind(1)])
+        out = images.clone()
+        for order, sizes in zip(by_code.unbind(1), counts.tolist(), strict=True):
+            for pair, group in zip(pairs, order.split(sizes), strict=False):  # the last has none
+                for start in range(0, len(group), CHUNK):
+                    chosen = group[start : start + CHUNK]
+                    out[chosen] = self.transform(out[chosen], *pair, draws.centre[chosen])
+        return out
+
+    def transform(
+        self, images: Tensor, operation: str, argument: float, centre: Tensor | None = None
+    ) -> Tensor:
+        """One operation on all of the images, uint8 (N, 3, H, W).
+
+        Args:
+            operation: its name in the policies.
+            argument: see ``argument``.
+            centre: int64 (N, 2), of the squares of Cutout.
+        """
+        if operation in ("AutoContrast", "Equalize", "Invert"):
+            return getattr(F, operation.lower())(images)
+        if operation == "Posterize":
+            return F.posterize(images, argument)
+        if operation == "Solarize":
+            return F.solarize(images, argument)
+        if operation == "Brightness":
+            return F.adjust_brightness(images, argument)
+        if operation == "Color":
+            return F.adjust_saturation(images, argument)
+        if operation == "Contrast":
+            if self.policy == "cifar10_95":
+                return contrast_from_black(images, argument)
+            return F.adjust_contrast(images, argument)
+        if operation == "Sharpness":
+            return F.adjust_sharpness(images, argument)
+        if operation in ("TranslateX", "TranslateY"):
+            return translate(images, argument, -1 if operation == "TranslateX" else -2, self.fill)
+        if operation == "Cutout":
+            rows, columns = ((c - argument, c + argument) for c in centre.unbind(1))
+            return images.masked_fill(box_mask(rows, columns, *images.shape[-2:]), self.fill)
+        fill = [float(self.fill)] * 3
+        if operation == "Rotate":
+            return F.rotate(images, argument, InterpolationMode.NEAREST, fill=fill)
+        assert operation in ("ShearX", "ShearY"), operation
+        degrees = math.degrees(math.atan(argument))
+        return F.affine(
+            images,
+            angle=0.0,
+            translate=[0, 0],
+            scale=1.0,
+            shear=[degrees, 0.0] if operation == "ShearX" else [0.0, degrees],
+            fill=fill,
+            center=[0.0, 0.0],
+        )
+
+    def argument(self, operation: str, level: int | None, negative: bool, side: int) -> float:
+        """A level, 0 to 9, as what the operation takes.
+
+        That is: the slope of a shear; pixels of a translation and half the side of a Cutout;
+        degrees of a rotation; the factor of an enhancement, 1 for none; Posterize's bits;
+        Solarize's threshold; 0 for an operation without a level.
+        """
+        if level is None:
+            return 0.0
+        torchvisions = self.policy == "cifar10"
+        strength = level / (9 if torchvisions else 10)
+        if operation in ENHANCING:
+            if torchvisions:
+                return 1 + 0.9 * strength * (-1 if negative else 1)
+            return 0.1 + 1.8 * strength
+        if operation in SIGNED:
+            translation = 150 / 331 * side if self.translate == "cifar" else 250
+            most = {"ShearX": 0.3, "ShearY": 0.3, "Rotate": 30}.get(operation, translation)
+            argument = strength * most * (-1 if negative else 1)
+            return int(argument) if operation.startswith("Translate") else argument
+        if operation == "Posterize":
+            return 8 - round(4 * strength) if torchvisions else int(4 * strength)
+        if operation == "Solarize":
+            return 255 - 255 * strength if torchvisions else int(256 * strength)
+        assert operation == "Cutout", operation
+        return int(strength * (20 if self.translate == "cifar" else 200)) // 2
+
+    def _codes(self, side: int) -> tuple[list[tuple[str, float]], Tensor, Tensor]:
+        """The policy's distinct (operation, argument) pairs; int64 (sub-policies, 2, 2), which of
+        them an image has by sub-policy, position and sign; float (sub-policies, 2), with which
+        probability."""
+        policy = POLICIES[self.policy]
+        pairs: dict[tuple[str, float], int] = {}
+        codes = [
+            [
+                [
+                    pairs.setdefault((name, self.argument(name, level, sign, side)), len(pairs))
+                    for sign in (False, True)
+                ]
+                for name, _, level in sub_policy
+            ]
+            for sub_policy in policy
+        ]
+        probabilities = [[probability for _, probability, _ in pair] for pair in policy]
+        return list(pairs), torch.tensor(codes), torch.tensor(probabilities)
+
+
+def translate(images: Tensor, pixels: int, dim: int, fill: int) -> Tensor:
+    """Move by whole pixels along ``dim`` (−1: to the right, −2: down), a copy instead of the
+    interpolation that torchvision's affine would make."""
+    out = torch.full_like(images, fill)
+    length = images.shape[dim] - abs(pixels)
+    if length > 0:
+        target, source = max(pixels, 0), max(-pixels, 0)
+        out.narrow(dim, target, length).copy_(images.narrow(dim, source, length))
+    return out
+
+
+def contrast_from_black(images: Tensor, factor: float) -> Tensor:
+    """The Contrast of the GNP authors' code: between a constant grey and the image.
+
+    The constant is meant to be the image's mean grey, but is its number of pixels / 256: 4 of 255
+    at 32×32, whatever the image.
+    """
+    grey = min(images.shape[-1] * images.shape[-2] / 256, 255.0)
+    return (grey + factor * (images.float() - grey)).clamp_(0, 255).to(torch.uint8)
+
+
+# Sub-policies: two of (operation, probability, level or None for operations without one).
+
+# The AutoAugment paper's table for CIFAR-10, as in torchvision.transforms.AutoAugment.
+CIFAR10 = (
+    (("Invert", 0.1, None), ("Contrast", 0.2, 6)),
+    (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
+    (("Sharpness", 0.8, 1), ("Sharpness", 0.9, 3)),
+    (("ShearY", 0.5, 8), ("TranslateY", 0.7, 9)),
+    (("AutoContrast", 0.5, None), ("Equalize", 0.9, None)),
+    (("ShearY", 0.2, 7), ("Posterize", 0.3, 7)),
+    (("Color", 0.4, 3), ("Brightness", 0.6, 7)),
+    (("Sharpness", 0.3, 9), ("Brightness", 0.7, 9)),
+    (("Equalize", 0.6, None), ("Equalize", 0.5, None)),
+    (("Contrast", 0.6, 7), ("Sharpness", 0.6, 5)),
+    (("Color", 0.7, 7), ("TranslateX", 0.5, 8)),
+    (("Equalize", 0.3, None), ("AutoContrast", 0.4, None)),
+    (("TranslateY", 0.4, 3), ("Sharpness", 0.2, 6)),
+    (("Brightness", 0.9, 6), ("Color", 0.2, 8)),
+    (("Solarize", 0.5, 2), ("Invert", 0.0, None)),
+    (("Equalize", 0.2, None), ("AutoContrast", 0.6, None)),
+    (("Equalize", 0.2, None), ("Equalize", 0.6, None)),
+    (("Color", 0.9, 9), ("Equalize", 0.6, None)),
+    (("AutoContrast", 0.8, None), ("Solarize", 0.2, 8)),
+    (("Brightness", 0.1, 3), ("Color", 0.7, 0)),
+    (("Solarize", 0.4, 5), ("AutoContrast", 0.9, None)),
+    (("TranslateY", 0.9, 9), ("TranslateY", 0.7, 9)),
+    (("AutoContrast", 0.9, None), ("Solarize", 0.8, 3)),
+    (("Equalize", 0.8, None), ("Invert", 0.1, None)),
+    (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, None)),
+)
+
+# github.com/zhaoyang-0204/gnp, ds_pipeline/autoaugment/policies.py, policy_cifar: all that the
+# AutoAugment authors' search found. Those with probability 0 or level 0 are as they are there.
+CIFAR10_95 = (
+    (("Invert", 0.1, None), ("Contrast", 0.2, 6)),
+    (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
+    (("Sharpness", 0.8, 1), ("Sharpness", 0.9, 3)),
+    (("ShearY", 0.5, 8), ("TranslateY", 0.7, 9)),
+    (("AutoContrast", 0.5, None), ("Equalize", 0.9, None)),
+    (("Solarize", 0.4, 5), ("AutoContrast", 0.9, None)),
+    (("TranslateY", 0.9, 9), ("TranslateY", 0.7, 9)),
+    (("AutoContrast", 0.9, None), ("Solarize", 0.8, 3)),
+    (("Equalize", 0.8, None), ("Invert", 0.1, None)),
+    (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, None)),
+    (("Solarize", 0.4, 5), ("AutoContrast", 0.0, None)),
+    (("TranslateY", 0.7, 9), ("TranslateY", 0.7, 9)),
+    (("AutoContrast", 0.9, None), ("Solarize", 0.4, 3)),
+    (("Equalize", 0.7, None), ("Invert", 0.1, None)),
+    (("TranslateY", 0.7, 9), ("TranslateY", 0.7, 9)),
+    (("Solarize", 0.4, 5), ("AutoContrast", 0.9, None)),
+    (("TranslateY", 0.8, 9), ("TranslateY", 0.9, 9)),
+    (("AutoContrast", 0.8, None), ("TranslateY", 0.7, 9)),
+    (("TranslateY", 0.2, 7), ("Color", 0.9, 6)),
+    (("Equalize", 0.7, None), ("Color", 0.4, 9)),
+    (("ShearY", 0.2, 7), ("Posterize", 0.3, 7)),
+    (("Color", 0.4, 3), ("Brightness", 0.6, 7)),
+    (("Sharpness", 0.3, 9), ("Brightness", 0.7, 9)),
+    (("Equalize", 0.6, None), ("Equalize", 0.5, None)),
+    (("Contrast", 0.6, 7), ("Sharpness", 0.6, 5)),
+    (("Brightness", 0.3, 7), ("AutoContrast", 0.5, None)),
+    (("AutoContrast", 0.9, None), ("AutoContrast", 0.5, None)),
+    (("Solarize", 0.3, 5), ("Equalize", 0.6, None)),
+    (("TranslateY", 0.2, 4), ("Sharpness", 0.3, 3)),
+    (("Brightness", 0.0, 8), ("Color", 0.8, 8)),
+    (("Solarize", 0.2, 6), ("Color", 0.8, 6)),
+    (("Solarize", 0.2, 6), ("AutoContrast", 0.8, None)),
+    (("Solarize", 0.4, 1), ("Equalize", 0.6, None)),
+    (("Brightness", 0.0, 0), ("Solarize", 0.5, 2)),
+    (("AutoContrast", 0.9, None), ("Brightness", 0.5, 3)),
+    (("Contrast", 0.7, 5), ("Brightness", 0.0, 2)),
+    (("Solarize", 0.2, 8), ("Solarize", 0.1, 5)),
+    (("Contrast", 0.5, 1), ("TranslateY", 0.2, 9)),
+    (("AutoContrast", 0.6, None), ("TranslateY", 0.0, 9)),
+    (("AutoContrast", 0.9, None), ("Equalize", 0.8, None)),
+    (("Brightness", 0.0, 7), ("Equalize", 0.4, None)),
+    (("Solarize", 0.2, 5), ("Equalize", 0.7, None)),
+    (("Equalize", 0.6, None), ("Color", 0.6, 2)),
+    (("Color", 0.3, 7), ("Color", 0.2, 4)),
+    (("AutoContrast", 0.5, None), ("Solarize", 0.7, 2)),
+    (("AutoContrast", 0.2, None), ("Equalize", 0.1, None)),
+    (("ShearY", 0.6, 5), ("Equalize", 0.6, None)),
+    (("Brightness", 0.9, 3), ("AutoContrast", 0.4, None)),
+    (("Equalize", 0.8, None), ("Equalize", 0.7, None)),
+    (("Equalize", 0.7, None), ("Solarize", 0.5, 0)),
+    (("Equalize", 0.8, None), ("TranslateY", 0.8, 9)),
+    (("TranslateY", 0.8, 9), ("TranslateY", 0.6, 9)),
+    (("TranslateY", 0.9, 0), ("TranslateY", 0.5, 9)),
+    (("AutoContrast", 0.5, None), ("Solarize", 0.3, 4)),
+    (("Solarize", 0.5, 3), ("Equalize", 0.4, None)),
+    (("Color", 0.7, 7), ("TranslateX", 0.5, 8)),
+    (("Equalize", 0.3, None), ("AutoContrast", 0.4, None)),
+    (("TranslateY", 0.4, 3), ("Sharpness", 0.2, 6)),
+    (("Brightness", 0.9, 6), ("Color", 0.2, 8)),
+    (("Solarize", 0.5, 2), ("Invert", 0.0, None)),
+    (("AutoContrast", 0.1, None), ("Brightness", 0.0, 0)),
+    (("Cutout", 0.2, 4), ("Equalize", 0.1, None)),
+    (("Equalize", 0.7, None), ("AutoContrast", 0.6, None)),
+    (("Color", 0.1, 8), ("ShearY", 0.2, 3)),
+    (("ShearY", 0.4, 2), ("Rotate", 0.7, 0)),
+    (("ShearY", 0.1, 3), ("AutoContrast", 0.9, None)),
+    (("TranslateY", 0.3, 6), ("Cutout", 0.3, 3)),
+    (("Equalize", 0.5, None), ("Solarize", 0.6, 6)),
+    (("AutoContrast", 0.3, None), ("Rotate", 0.2, 7)),
+    (("Equalize", 0.8, None), ("Invert", 0.4, None)),
+    (("Equalize", 0.9, None), ("Color", 0.7, 0)),
+    (("Equalize", 0.1, None), ("ShearY", 0.1, 3)),
+    (("AutoContrast", 0.7, None), ("Equalize", 0.7, None)),
+    (("Brightness", 0.5, 1), ("Contrast", 0.1, 7)),
+    (("Contrast", 0.1, 4), ("Solarize", 0.6, 5)),
+    (("Solarize", 0.2, 3), ("ShearX", 0.0, 0)),
+    (("TranslateX", 0.3, 0), ("TranslateX", 0.6, 0)),
+    (("Equalize", 0.5, None), ("TranslateY", 0.6, 7)),
+    (("ShearX", 0.1, 0), ("Sharpness", 0.5, 1)),
+    (("Equalize", 0.8, None), ("Invert", 0.3, None)),
+    (("AutoContrast", 0.3, None), ("Cutout", 0.5, 3)),
+    (("ShearX", 0.4, 4), ("AutoContrast", 0.9, None)),
+    (("ShearX", 0.0, 3), ("Posterize", 0.0, 3)),
+    (("Solarize", 0.4, 3), ("Color", 0.2, 4)),
+    (("Equalize", 0.1, None), ("Equalize", 0.7, None)),
+    (("Equalize", 0.3, None), ("AutoContrast", 0.4, None)),
+    (("Solarize", 0.6, 4), ("AutoContrast", 0.7, None)),
+    (("AutoContrast", 0.2, None), ("Brightness", 0.4, 8)),
+    (("Equalize", 0.1, None), ("Equalize", 0.0, None)),
+    (("Equalize", 0.8, None), ("Equalize", 0.0, None)),
+    (("Equalize", 0.5, None), ("AutoContrast", 0.1, None)),
+    (("Solarize", 0.5, 5), ("AutoContrast", 0.9, None)),
+    (("AutoContrast", 0.6, None), ("AutoContrast", 0.7, None)),
+    (("Equalize", 0.2, None), ("AutoContrast", 0.1, None)),
+    (("Equalize", 0.6, None), ("Equalize", 0.4, None)),
+)
+
+POLICIES = {"cifar10": CIFAR10, "cifar10_95": CIFAR10_95}
