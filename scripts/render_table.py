@@ -14,9 +14,19 @@ from rich.console import Console
 from gnp.cli import run_cli
 from gnp.tables import TableSpec, collect, write_outputs
 from gnp.tables.render import missing_commands, natural_width, notes, to_terminal
-from gnp.training.config import suggest
+from gnp.training.config import defaults, suggest
 
-SETTINGS = ("root", "jobs", "device", "overrides", "dry_run", "table", "table.seeds")
+SETTINGS = (
+    "root",
+    "jobs",
+    "device",
+    "overrides",
+    "dry_run",
+    "table",
+    "table.seeds",
+    "table.fidelity",
+    "table.error_of",
+)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
@@ -34,12 +44,12 @@ def render(spec: TableSpec, root: str, console: Console) -> None:
     """Write the outputs, print the table and the outputs' paths."""
     settings = HydraConfig.get().overrides.task
     command = shlex.join(["python", "scripts/reproduce_table.py", *settings])
-    table = collect(spec, root, command)
+    table = collect(spec, root, command, defaults())
     paths = write_outputs(table)
     console.print()
-    shown = to_terminal(table, console.width if console.is_terminal else None)
-    # A console as wide as the table: a line too long for the terminal wraps, but no number is cut.
-    Console(width=natural_width(shown)).print(shown)
+    for shown in to_terminal(table, console.width if console.is_terminal else None):
+        # As wide as the table: a line too long for the terminal wraps, but no number is cut.
+        Console(width=natural_width(shown)).print(shown)
     for note in notes(table):
         console.print(note, markup=False, highlight=False)
     for warning in table.warnings:

@@ -18,7 +18,7 @@ from gnp.errors import UserError
 from gnp.tables import Pool, Run, SpecError, TableSpec, cpu_slots, gpu_slots
 from gnp.tables.progress import PoolProgress
 from gnp.tracking.record import config_difference, read_config, read_summary
-from gnp.training.config import resolve, run_path, suggest, to_plain
+from gnp.training.config import defaults, resolve, run_path, suggest, to_plain
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 
@@ -79,7 +79,9 @@ def check_configs(spec: TableSpec, runs: list[Run], root: str) -> None:
                 f"table {spec.name}: overrides change which run it is: {run.path} in {root} became "
                 f"{run_path(config)} in {config.root}; set root=… and table.seeds=… instead"
             )
-        if recorded is not None and (difference := config_difference(recorded, to_plain(config))):
+        if recorded is None:
+            continue
+        if difference := config_difference(recorded, to_plain(config), defaults()):
             complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
     if complaints:
         raise SpecError(

@@ -10,19 +10,23 @@ SPEC = {
     "name": "small",
     "title": "A small table",
     "note": "Made up for a test.",
+    "seeds": [0, 1, 2],
+}
+PART = {
     "rows": [{"label": "VGG16-BN ×1/8", "experiment": "e", "published": "VGG16-BN"}],
     "columns": [
         {"label": "basic", "dataset": "d", "augmentation": "basic", "published": "C10 basic"},
         {"label": "cutout", "dataset": "d", "augmentation": "cutout", "published": "C10 cutout"},
     ],
     "methods": [{"label": "SGD", "optimizer": "sgd"}, {"label": "GNP", "optimizer": "gnp"}],
-    "seeds": [0, 1, 2],
     "published": "table1",
 }
 
 
 def spec(**changes):
-    return TableSpec.from_config({**SPEC, **changes})
+    """A table of one part; ``changes`` go where a key of that name belongs."""
+    part = {key: changes.pop(key, value) for key, value in PART.items()}
+    return TableSpec.from_config({**SPEC, "parts": {"cnn": part}, **changes})
 
 
 def write_record(root, run, errors, evaluated="test", **config):
@@ -41,10 +45,10 @@ def write_record(root, run, errors, evaluated="test", **config):
     best = min(range(len(errors)), key=errors.__getitem__)
     cell = run.cell
     summary = {
-        "experiment": cell.row.experiment,
+        "experiment": cell.experiment,
         "dataset": cell.column.dataset,
-        "augmentation": cell.column.augmentation,
-        "method": cell.method.optimizer,
+        "augmentation": cell.augmentation,
+        "method": cell.path.name,
         "seed": run.seed,
         "evaluated": evaluated,
         "epochs": len(errors),

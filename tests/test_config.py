@@ -5,48 +5,92 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 from conftest import CONFIGS, ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
+from gnp.data import augmentation as augmenting
+from gnp.data import autoaugment
+from gnp.optim.gnp import BATCH_STATISTICS
+from gnp.optim.schedules import WARMUPS
 from gnp.tables import TableSpec
-from gnp.training.config import ConfigError, resolve, run_path, setting_names, validate
+from gnp.training.config import (
+    CHOICES,
+    ConfigError,
+    resolve,
+    run_path,
+    setting_names,
+    validate,
+)
 
 
 def choices(group):
     files = sorted((CONFIGS / group).rglob("*.yaml"))
+    files = [f for f in files if f.parent.name != "part"]  # of a table: composed by the tables
     return [str(f.relative_to(CONFIGS / group).with_suffix("")) for f in files]
 
 
-GRID = list(
-    itertools.product(*(choices(g) for g in ("experiment", "dataset", "augmentation", "optimizer")))
+OTHERS = list(
+    itertools.product(*(choices(g) for g in ("dataset", "augmentation", "optimizer", "fidelity")))
 )
+PLACES = {"paper": "", "official": "-official"}
 
 
-def test_every_combination_composes_to_a_valid_run_with_a_place_of_its_own(compose_train):
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_combination_composes_to_a_valid_run_with_a_place_of_its_own(
+    compose_train, experiment
+):
+    """What ``--cfg job --resolve`` shows, for each data set, augmentation, optimizer, fidelity."""
     places = set()
-    for experiment, dataset, augmentation, optimizer in GRID:
-        config = validate(
+    for dataset, augmentation, optimizer, fidelity in OTHERS:
+        config = resolve(
             compose_train([
                 f"experiment={experiment}",
                 f"dataset={dataset}",
                 f"augmentation={augmentation}",
                 f"optimizer={optimizer}",
+                f"fidelity={fidelity}",
             ])
         )  # fmt: skip
         # Tables find a run by these names: what a file calls itself is its file's name.
-        expected = f"{experiment}/{dataset}-{augmentation}/{optimizer}/seed0"
+        method = optimizer + PLACES[fidelity]
+        expected = f"{experiment}/{dataset}-{augmentation}/{method}/seed0"
         assert str(run_path(config)) == expected
+        assert config.fidelity == fidelity
         assert config.model["num_classes"] == config.dataset.num_classes
         places.add(expected)
-    assert len(places) == len(GRID) > 100
+    assert len(places) == len(OTHERS) > 200
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+@pytest.mark.parametrize("fidelity", choices("fidelity"))
+def test_every_experiment_is_valid_and_builds_its_network(compose_train, experiment, fidelity):
+    config = validate(compose_train([f"experiment={experiment}", f"fidelity={fidelity}"]))
+    with torch.device("meta"):
+        assert sum(p.numel() for p in instantiate(config.model).parameters()) > 0
 
 
 @pytest.mark.parametrize("model", choices("model"))
 def test_every_model_config_builds_its_network(compose_train, model):
-    config = validate(compose_train([f"model={model}", "model.width=0.0625"]))
-    assert sum(p.numel() for p in instantiate(config.model).parameters()) > 0
+    config = validate(compose_train([f"model={model}"]))
+    with torch.device("meta"):
+        network = instantiate(config.model)
+        assert network(torch.empty(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_a_setting_with_choices_has_those_of_the_code_that_it_goes_to():
+    assert CHOICES["optimizer.penalty_warmup"] == WARMUPS
+    assert CHOICES["optimizer.batch_statistics"] == BATCH_STATISTICS
+    assert CHOICES["augmentation.padding_mode"] == augmenting.PADDING_MODES
+    assert CHOICES["augmentation.cutout_scope"] == augmenting.CUTOUT_SCOPES
+    assert CHOICES["augmentation.autoaugment_policy"] == tuple(autoaugment.POLICIES)
+    assert CHOICES["augmentation.autoaugment_translate"] == autoaugment.TRANSLATES
+    assert CHOICES["augmentation.mixing"] == augmenting.MIXINGS
+    assert CHOICES["augmentation.mixing_scope"] == augmenting.MIXING_SCOPES
+    assert CHOICES["augmentation.mixing_partner"] == augmenting.MIXING_PARTNERS
 
 
 @pytest.mark.parametrize("name", choices("table"))
@@ -68,10 +112,13 @@ def test_every_table_with_published_values_finds_one_for_each_cell(tmp_path):
             TableSpec.from_config(compose("reproduce_table", [f"table={n}"]).table)
             for n in choices("table")
         ]
-    assert any(spec.published for spec in specs)
+    sizes = {}
     for spec in specs:
-        if spec.published:
-            assert all(c.published for c in collect(spec, tmp_path).cells.values())
+        printed = {cell for p in spec.parts.values() if p.published for cell in spec.cells_of(p)}
+        for cell, result in collect(spec, tmp_path).cells.items():
+            assert (result.published is not None) == (cell in printed)
+        sizes[spec.name] = len(printed)
+    assert (sizes["cnn"], sizes["vit"], sizes["all"]) == (54, 24, 78)
 
 
 @pytest.mark.parametrize(
@@ -120,11 +167,11 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
         ("+recipe.gnp.alhpa=0.1", r"no setting 'recipe\.gnp\.alhpa'.*Did you mean 'alpha'"),
         ("+recipe.weight_decy=1", r"no setting 'recipe\.weight_decy'.*'weight_decay'"),
         ("optimizer.r=inf", r"optimizer\.r is inf; expected ≥ 0"),
-        ("wandb.mode=of", r"wandb\.mode is of; expected offline, online or disabled"),
+        ("wandb.mode=of", r"wandb\.mode is of; expected one of offline, online, disabled"),
         ("training.max_grad_norm=-1", r"max_grad_norm is -1\.0; expected positive or null"),
         ("augmentation.crop_padding=40", r"crop_padding is 40; expected from 0 to 31"),
-        ("augmentation.padding_mode=wrap", r"padding_mode is wrap; expected reflect or zeros"),
-        ("augmentation.cutout_scope=all", r"cutout_scope is all; expected image or batch"),
+        ("augmentation.padding_mode=wrap", r"padding_mode is wrap; expected one of reflect, zeros"),
+        ("augmentation.cutout_scope=all", r"cutout_scope is all; expected one of image, batch"),
         ("augmentation.cutout=-1", r"cutout is -1; expected ≥ 0"),
         ("runtime.threads=0", r"threads is 0; expected ≥ 1"),
         ("runtime.eval_batch_size=0", r"eval_batch_size is 0; expected ≥ 1"),

@@ -148,7 +148,7 @@ def test_latex_has_balanced_columns_and_no_raw_special_characters(table):
 def test_the_terminal_shows_the_same_numbers(table):
     def shown(width):
         console = Console(width=300, record=True, file=io.StringIO())
-        console.print(to_terminal(table, width))
+        console.print(*to_terminal(table, width))
         return console.export_text()
 
     assert "5.20 ± 1.31 (3)" in shown(None)
@@ -222,7 +222,9 @@ def test_the_report_names_the_code_of_each_run(table):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rows": []}, "rows is empty"),
+        ({"rows": []}, r"parts\.cnn\.rows is empty"),
+        ({"parts": {}}, "parts is empty"),
+        ({"error_of": "median"}, "error_of=median: expected last or best"),
         ({"seeds": [1, 1]}, "seeds lists something twice"),
         ({"colums": []}, "colums"),
         ({"seeds": ["a"]}, "seeds"),

@@ -12,11 +12,19 @@ import yaml
 from torch import nn
 
 from gnp.data import Augmentation, ImageData, Split, batches
-from gnp.optim import GNP
+from gnp.optim import GNP, PenaltySchedule
 from gnp.training import run as run_module
 from gnp.training.checkpoint import CheckpointError, load_checkpoint
 from gnp.training.config import ConfigError, run_path
-from gnp.training.loop import FiniteGuard, Meter, NonFiniteLoss, cosine, evaluate, train_epoch
+from gnp.training.loop import (
+    FiniteGuard,
+    Meter,
+    NonFiniteLoss,
+    Schedules,
+    cosine,
+    evaluate,
+    train_epoch,
+)
 from gnp.training.run import TrainingFailed, build_optimizer, prepare_device, run, stream_seed
 
 CPU = torch.device("cpu")
@@ -287,17 +295,104 @@ def loop_data():
     return ImageData(split, split, "test", 5, (0.5,) * 3, (0.25,) * 3)
 
 
-def test_training_metrics_are_of_the_first_pass():
+def constant(optimizer):
+    """Schedules that change nothing."""
+    return Schedules(
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0), PenaltySchedule(optimizer)
+    )
+
+
+@pytest.mark.parametrize("sharpness_batch", [None, 4])
+def test_training_metrics_are_of_the_first_pass_or_of_the_second_if_asked(sharpness_batch):
     data, model = loop_data(), nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=50.0, alpha=1.0)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    generator = torch.Generator().manual_seed(0)
-    train = train_epoch(
-        model, optimizer, scheduler, batches(data, 8, Augmentation(), generator), CPU, nullcontext
-    )
-    plain = evaluate(model, data, CPU, nullcontext)  # the weights have not moved
+    plain = evaluate(model, data, CPU, nullcontext)  # the weights will not move
+
+    def epoch(metrics_of):
+        generator = torch.Generator().manual_seed(0)
+        epoch_batches = batches(data, 8, Augmentation(), generator)
+        return train_epoch(
+            model,
+            optimizer,
+            constant(optimizer),
+            epoch_batches,
+            CPU,
+            nullcontext,
+            metrics_of=metrics_of,
+            sharpness_batch=sharpness_batch,
+        )
+
+    train = epoch("first")
     assert train.loss == pytest.approx(plain.loss, rel=1e-5)
     assert train.error == plain.error
+    assert epoch("second").loss > 10 * plain.loss  # uphill by a length of 50
+
+
+def test_a_batch_in_pieces_is_one_step_on_the_mean_of_the_pieces():
+    """Each climbs along its own gradient: not the whole batch's step, which has one direction."""
+    data = loop_data()
+
+    def trained(sharpness_batch):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).double()
+        optimizer = GNP(torch.optim.SGD(model.parameters(), lr=1.0), r=0.5, alpha=0.8)
+        images, labels = data.train.images[:8].double() / 255, data.train.labels[:8]
+        train_epoch(
+            model,
+            optimizer,
+            constant(optimizer),
+            [(images, labels)],
+            CPU,
+            nullcontext,
+            sharpness_batch=sharpness_batch,
+        )
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    def by_hand(size):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).double()
+        images, labels = data.train.images[:8].double() / 255, data.train.labels[:8]
+        params = list(model.parameters())
+        total = torch.zeros(sum(p.numel() for p in params), dtype=torch.float64)
+
+        def gradient(at, x, y):
+            torch.nn.utils.vector_to_parameters(at, params)
+            loss = nn.functional.cross_entropy(model(x).float(), y)
+            return torch.cat([g.flatten() for g in torch.autograd.grad(loss, params)])
+
+        start = torch.nn.utils.parameters_to_vector(params).detach().clone()
+        for x, y in zip(images.split(size), labels.split(size), strict=True):
+            g1 = gradient(start, x, y)
+            g2 = gradient(start + 0.5 * g1 / g1.norm(), x, y)
+            total += (0.2 * g1 + 0.8 * g2) * len(x) / len(images)
+        return start - total
+
+    for size in (8, 4, 2):
+        torch.testing.assert_close(trained(size), by_hand(size), rtol=1e-6, atol=1e-7)
+    assert torch.equal(trained(None), trained(8))
+    assert not torch.allclose(trained(4), trained(8), rtol=1e-3, atol=1e-5)
+
+
+def test_mixtures_of_labels_are_trained_on_and_counted_by_the_heaviest():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=0.0)
+    images = torch.randn(2, 3, 2, 2)
+    logits = model(images).detach()
+    targets = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6]])
+    batch = [(images, targets)]
+    train = train_epoch(model, optimizer, constant(optimizer), batch, CPU, nullcontext)
+    expected = -(targets * logits.log_softmax(1)).sum(1).mean()
+    assert train.loss == pytest.approx(expected.item(), rel=1e-5)
+    wrong = (logits.argmax(1) != torch.tensor([0, 2])).float().mean()
+    assert train.error == pytest.approx(100 * wrong.item())
+
+
+def test_the_learning_rate_changes_a_step_or_an_epoch_at_a_time():
+    by_step, by_epoch = cosine(12), cosine(12, every=4)
+    assert [by_epoch(t) for t in range(12)] == [by_step(t - t % 4) for t in range(12)]
+    assert len({by_step(t) for t in range(12)}) == 12
+    assert by_step(12) == by_epoch(12) == 0
 
 
 def test_evaluation_covers_every_image_whatever_the_batch_size():
@@ -313,11 +408,17 @@ def test_label_smoothing_reaches_the_loss():
     losses = []
     for smoothing in (0.0, 0.2):
         optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=0.0)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
         epoch = batches(data, 8, Augmentation(), torch.Generator().manual_seed(0))
-        losses.append(
-            train_epoch(model, optimizer, scheduler, epoch, CPU, nullcontext, smoothing).loss
+        train = train_epoch(
+            model,
+            optimizer,
+            constant(optimizer),
+            epoch,
+            CPU,
+            nullcontext,
+            label_smoothing=smoothing,
         )
+        losses.append(train.loss)
     logits = model((data.train.images.float() / 255 - 0.5) / 0.25)
     expected = nn.functional.cross_entropy(logits, data.train.labels, label_smoothing=0.2)
     assert losses[1] == pytest.approx(expected.item(), rel=1e-4)
@@ -338,7 +439,7 @@ def test_on_cuda_an_epoch_waits_for_the_device_only_to_check_the_loss(monkeypatc
     data = ImageData(split, split, "test", 5, (0.5,) * 3, (0.25,) * 3)
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).to(device)
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=0.1, model=model)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    schedules = constant(optimizer)
     generator = torch.Generator(device).manual_seed(0)
     monkeypatch.setattr(FiniteGuard, "check", lambda self: None)
     monkeypatch.setattr(Meter, "read", lambda self: None)
@@ -347,6 +448,6 @@ def test_on_cuda_an_epoch_waits_for_the_device_only_to_check_the_loss(monkeypatc
     batch = next(epoch)  # puts the constants on the device
     torch.cuda.set_sync_debug_mode("error")
     try:
-        train_epoch(model, optimizer, scheduler, [batch, *epoch], device, nullcontext)
+        train_epoch(model, optimizer, schedules, [batch, *epoch], device, nullcontext)
     finally:
         torch.cuda.set_sync_debug_mode("default")

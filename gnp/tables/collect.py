@@ -1,7 +1,7 @@
 """From run records to the numbers of a table."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,10 +73,16 @@ class CellResult:
     finished: list[FinishedRun]
     missing: list[Run]
     published: Published | None
+    error_of: str = "last"
+
+    @cached_property
+    def errors(self) -> list[float]:
+        """The errors (%) that are compared, one a finished seed."""
+        return [f.error if self.error_of == "last" else f.best_error for f in self.finished]
 
     @cached_property
     def error(self) -> Statistic | None:
-        return Statistic.of([f.error for f in self.finished])
+        return Statistic.of(self.errors)
 
     @cached_property
     def best(self) -> Statistic | None:
@@ -125,14 +131,22 @@ class TableResult:
         return result.error is not None and len(rivals) > 1 and result.error.mean == min(rivals)
 
 
-def collect(spec: TableSpec, root: str | Path, command: str | None = None) -> TableResult:
+def collect(
+    spec: TableSpec,
+    root: str | Path,
+    command: str | None = None,
+    defaults: Mapping[str, Any] = {},
+) -> TableResult:
     """Read the records of all runs of a table; ``command`` is printed as what made it.
 
-    Seeds of one cell that were trained with different configs are reported in ``warnings``.
+    Seeds of one cell that were trained with different configs are reported in ``warnings``;
+    ``defaults`` is what a record that does not name a setting was made with.
     """
     root = Path(root)
     command = command or f"python scripts/reproduce_table.py table={spec.name} root={root}"
-    published = published_table(spec.published) if spec.published else {}
+    published = {}
+    for part in spec.parts.values():
+        published |= published_table(part.published) if part.published else {}
     cells, warnings = {}, []
     for cell in spec.cells():
         finished, missing, configs = [], [], {}
@@ -150,8 +164,8 @@ def collect(spec: TableSpec, root: str | Path, command: str | None = None) -> Ta
         warnings += [
             f"{run.path} and {first.path} differ: {'; '.join(difference)}"
             for run, config in configs.items()
-            if (difference := config_difference(configs[first], config))
+            if (difference := config_difference(configs[first], config, defaults))
         ]
         key = (cell.row.published, cell.method.label, cell.column.published)
-        cells[cell] = CellResult(cell, finished, missing, published.get(key))
+        cells[cell] = CellResult(cell, finished, missing, published.get(key), spec.error_of)
     return TableResult(spec, root, cells, warnings, command)

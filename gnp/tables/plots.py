@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from gnp.tables.collect import CellResult, TableResult
+from gnp.tables.spec import Cell
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -23,23 +24,24 @@ def learning_curves(table: TableResult) -> str:
     Lines are means over seeds, bands reach from the lowest to the highest seed.
     """
     spec = table.spec
-    rows, columns = len(spec.rows), len(spec.columns)
+    panels = [(part, row) for part in spec.parts.values() for row in part.rows]
+    rows, columns = len(panels), max(len(part.columns) for part in spec.parts.values())
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gnp", "font.size": 9}):
         figure, axes = plt.subplots(
             rows, columns, figsize=(4.6 * columns, 3.2 * rows), squeeze=False, sharey="row"
         )
-        for i, row in enumerate(spec.rows):
-            for j, column in enumerate(spec.columns):
+        for i, (part, row) in enumerate(panels):
+            for axis in axes[i][len(part.columns) :]:
+                axis.set_axis_off()
+            for j, column in enumerate(part.columns):
                 axis = axes[i][j]
                 axis.set_title(f"{row.label}, {column.label}", fontsize=9)
                 axis.set_xlabel("epoch")
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True))
                 axis.grid(alpha=0.3)
-                for k, method in enumerate(spec.methods):
-                    for result in table.cells.values():
-                        cell = result.cell
-                        if (cell.row, cell.column, cell.method) == (row, column, method):
-                            _draw(axis, result, COLOURS[k % len(COLOURS)])
+                for k, method in enumerate(part.methods):
+                    result = table.cells[Cell(row, column, method, spec.fidelity)]
+                    _draw(axis, result, COLOURS[k % len(COLOURS)])
             axes[i][0].set_ylabel("error (%)")
         entries = {}  # by label: a method may be missing in one panel and drawn in another
         for axis in axes.flat:

@@ -1,4 +1,4 @@
-"""Runs the missing runs of a table, each in a child process of its own.
+"""Runs the missing runs of a table or a study, each in a child process of its own.
 
 A child that dies, however hard, costs its own run and no other; what it printed is in its
 ``log.txt``. A run's lock is taken here and inherited by the child, so several pools may share
@@ -14,13 +14,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from gnp.cli import PARENT_VARIABLE
-from gnp.tables.spec import Run
 from gnp.tracking.record import LOCK_FD_VARIABLE, lock_run, read_summary
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5
+
+
+class Run(Protocol):
+    """What a pool needs of a run; a table's is one, and a study's."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def folder(self, root: str | Path) -> Path: ...
+
+    def settings(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gnp.tables.collect import CellResult, Statistic, TableResult
+from gnp.tables.spec import Part
 
 MISSING = "—"
 BEST_EPOCH = "best epoch†"
@@ -77,30 +78,33 @@ def format_difference(result: CellResult) -> str:
     return MISSING if result.difference is None else f"{result.difference:+.2f}"
 
 
-def make_grid(table: TableResult) -> Grid:
-    """Models × methods down, columns across; for each column our error, the published value and
-    the difference where the table has published values, and the best epoch's error."""
+def make_grids(table: TableResult) -> list[Grid]:
+    """A grid for each part, models × methods down, columns across; for each column our error, the
+    published value and the difference where the part has published values, and the best epoch's
+    error."""
+    return [_make_grid(table, part) for part in table.spec.parts.values()]
+
+
+def _make_grid(table: TableResult, part: Part) -> Grid:
     spec = table.spec
     headers = ["model", "method"]
-    for column in spec.columns:
+    for column in part.columns:
         headers.append(column.label)
-        if spec.published:
+        if part.published:
             headers += ["published", "difference"]
         headers.append(BEST_EPOCH)
-    lines = []
-    for row in spec.rows:
-        for method in spec.methods:
-            entries = []
-            for result in table.cells.values():
-                if (result.cell.row, result.cell.method) != (row, method):
-                    continue
-                text = format_statistic(result.error, len(spec.seeds))
-                entries.append(Entry(text, table.is_best(result)))
-                if spec.published:
-                    entries.append(Entry(format_published(result)))
-                    entries.append(Entry(format_difference(result)))
-                entries.append(Entry(format_statistic(result.best, len(spec.seeds))))
-            lines.append(Line(row.label, method.label, entries, method is spec.methods[0]))
+    lines: list[Line] = []
+    for cell in spec.cells_of(part):
+        if cell.column == part.columns[0]:
+            first = cell.method == part.methods[0]
+            lines.append(Line(cell.row.label, cell.method.label, [], first))
+        result, entries = table.cells[cell], lines[-1].entries
+        text = format_statistic(result.error, len(spec.seeds))
+        entries.append(Entry(text, table.is_best(result)))
+        if part.published:
+            entries.append(Entry(format_published(result)))
+            entries.append(Entry(format_difference(result)))
+        entries.append(Entry(format_statistic(result.best, len(spec.seeds))))
     return Grid(headers, lines)
 
 
@@ -109,14 +113,15 @@ def notes(table: TableResult) -> list[str]:
     spec = table.spec
     lines = [
         spec.note,
-        f"{table.evaluated.capitalize()} error in % of the last epoch's weights: mean ± sample "
+        f"{table.evaluated.capitalize()} error in % of the {spec.error_of} epoch's weights: mean ± "
+        f"sample "
         f"standard deviation (number of seeds), seeds {', '.join(map(str, spec.seeds))}. Bold: the "
         f"lowest mean of its model and column.",
         f"† {BEST_EPOCH.rstrip('†')}: the lowest {table.evaluated} error of any epoch. It was "
         f"chosen on those very images, so it is no estimate of anything; it is here to compare "
         f"with papers that report it.",
     ]
-    if spec.published:
+    if any(part.published for part in spec.parts.values()):
         lines.append(
             "published: the paper's value (arXiv 2202.03599); difference: ours minus the paper's, "
             "in percentage points."
@@ -129,15 +134,15 @@ def missing_commands(table: TableResult) -> list[str]:
 
 
 def to_markdown(table: TableResult) -> str:
-    grid = make_grid(table)
-    out = [f"# {table.spec.title}", ""]
-    out.append("| " + " | ".join(grid.headers) + " |")
-    out.append("|---|---|" + "---:|" * (len(grid.headers) - 2))
-    for line in grid.lines:
-        entries = [f"**{e.text}**" if e.best else e.text for e in line.entries]
-        out.append(
-            "| " + " | ".join([line.model if line.first else "", line.method, *entries]) + " |"
-        )
+    out = [f"# {table.spec.title}"]
+    for grid in make_grids(table):
+        out += ["", "| " + " | ".join(grid.headers) + " |"]
+        out.append("|---|---|" + "---:|" * (len(grid.headers) - 2))
+        for line in grid.lines:
+            entries = [f"**{e.text}**" if e.best else e.text for e in line.entries]
+            out.append(
+                "| " + " | ".join([line.model if line.first else "", line.method, *entries]) + " |"
+            )
     for note in notes(table):
         out += ["", note]
     for warning in table.warnings:
@@ -161,14 +166,14 @@ def to_csv(table: TableResult) -> str:
                 cell.row.label,
                 cell.method.label,
                 cell.column.dataset,
-                cell.column.augmentation,
+                cell.augmentation,
                 error.n if error else 0,
                 *_numbers(error),
                 *_numbers(best),
                 _numbers(fit)[0],
                 *([published.error, _or_empty(published.std)] if published else ["", ""]),
                 _or_empty(result.difference),
-                " ".join(f"{f.error:g}" for f in result.finished),
+                " ".join(f"{error:g}" for error in result.errors),
             ]
         )
     return buffer.getvalue()
@@ -183,8 +188,7 @@ def _or_empty(value: float | None) -> str:
 
 
 def to_latex(table: TableResult) -> str:
-    r"""A ``tabular`` with booktabs rules, to be \input into a paper."""
-    grid = make_grid(table)
+    r"""A ``tabular`` with booktabs rules for each part, to be \input into a paper."""
     escape = str.maketrans(
         {
             "%": r"\%",
@@ -202,34 +206,38 @@ def to_latex(table: TableResult) -> str:
     )
     out = [f"% {table.spec.title}"]
     out += [f"% {note}" for note in notes(table)]
-    out += [
-        r"% needs \usepackage{booktabs}",
-        rf"\begin{{tabular}}{{ll{'r' * (len(grid.headers) - 2)}}}",
-        r"\toprule",
-        " & ".join(h.translate(escape) for h in grid.headers) + r" \\",
-    ]
-    for line in grid.lines:
-        if line.first:
-            out.append(r"\midrule")
-        entries = [
-            rf"\textbf{{{e.text.translate(escape)}}}" if e.best else e.text.translate(escape)
-            for e in line.entries
+    out.append(r"% needs \usepackage{booktabs}")
+    for grid in make_grids(table):
+        out += [
+            rf"\begin{{tabular}}{{ll{'r' * (len(grid.headers) - 2)}}}",
+            r"\toprule",
+            " & ".join(h.translate(escape) for h in grid.headers) + r" \\",
         ]
-        model = line.model.translate(escape) if line.first else ""
-        out.append(" & ".join([model, line.method.translate(escape), *entries]) + r" \\")
-    out += [r"\bottomrule", r"\end{tabular}", ""]
+        for line in grid.lines:
+            if line.first:
+                out.append(r"\midrule")
+            entries = [
+                rf"\textbf{{{e.text.translate(escape)}}}" if e.best else e.text.translate(escape)
+                for e in line.entries
+            ]
+            model = line.model.translate(escape) if line.first else ""
+            out.append(" & ".join([model, line.method.translate(escape), *entries]) + r" \\")
+        out += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(out)
 
 
-def to_terminal(table: TableResult, width: int | None = None) -> Table:
-    """For a console. Where the whole table is wider than ``width`` characters, the best epoch's
+def to_terminal(table: TableResult, width: int | None = None) -> list[Table]:
+    """For a console, one a part. Where one is wider than ``width`` characters, the best epoch's
     columns are left to the files."""
-    grid = make_grid(table)
-    whole = _terminal_table(table.spec.title, grid, range(len(grid.headers)))
-    if width is None or natural_width(whole) <= width:
-        return whole
-    kept = [i for i, header in enumerate(grid.headers) if header != BEST_EPOCH]
-    return _terminal_table(f"{table.spec.title}; {BEST_EPOCH}: see the files", grid, kept)
+    out = []
+    for grid in make_grids(table):
+        whole = _terminal_table(table.spec.title, grid, range(len(grid.headers)))
+        if width is not None and natural_width(whole) > width:
+            kept = [i for i, header in enumerate(grid.headers) if header != BEST_EPOCH]
+            title = f"{table.spec.title}; {BEST_EPOCH}: see the files"
+            whole = _terminal_table(title, grid, kept)
+        out.append(whole)
+    return out
 
 
 def natural_width(table: Table) -> int:

@@ -1,5 +1,6 @@
 """A table's files: table.md, table.csv, table.tex, curves.svg and a self-contained report.html."""
 
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from gnp.tables.collect import CellResult, TableResult
 from gnp.tables.plots import learning_curves
 from gnp.tables.render import (
     format_statistic,
-    make_grid,
+    make_grids,
     missing_commands,
     notes,
     to_csv,
@@ -59,7 +60,7 @@ def to_html(table: TableResult, curves: str) -> str:
     parts = [
         f"<h1>{escape(spec.title)}</h1>",
         f'<p class="label">{escape(first)}</p>',
-        _main_table(table),
+        *_main_tables(table),
         *(f'<p class="note">{escape(note)}</p>' for note in others),
         *(f'<p class="warning">{escape(warning)}</p>' for warning in table.warnings),
     ]
@@ -91,13 +92,15 @@ def to_html(table: TableResult, curves: str) -> str:
     )
 
 
-def _main_table(table: TableResult) -> str:
-    grid = make_grid(table)
-    rows = []
-    for line in grid.lines:
-        entries = [f"<b>{escape(e.text)}</b>" if e.best else escape(e.text) for e in line.entries]
-        rows.append(([line.model if line.first else "", line.method], entries, line.first))
-    return _html_table(grid.headers, rows)
+def _main_tables(table: TableResult) -> Iterator[str]:
+    for grid in make_grids(table):
+        rows = []
+        for line in grid.lines:
+            entries = [
+                f"<b>{escape(e.text)}</b>" if e.best else escape(e.text) for e in line.entries
+            ]
+            rows.append(([line.model if line.first else "", line.method], entries, line.first))
+        yield _html_table(grid.headers, rows)
 
 
 def _fit_table(table: TableResult) -> str:

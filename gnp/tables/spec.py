@@ -1,8 +1,9 @@
-"""What a table consists of: rows × columns × methods × seeds, as ``configs/table/*.yaml`` say."""
+"""What a table consists of: parts of rows × columns × methods, times seeds, as
+``configs/table/*.yaml`` say."""
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A data set with an augmentation. ``published`` is its name in the published table."""
+    """A data set with an augmentation. ``published`` is its name in the published table.
+
+    ``official_augmentation`` takes the augmentation's place with fidelity=official, where the
+    authors' code has another. ``experiment_suffix`` is added to the row's experiment where this
+    column has a recipe of its own.
+    """
 
     label: str = "???"
     dataset: str = "???"
     augmentation: str = "???"
     published: str | None = None
+    official_augmentation: str | None = None
+    experiment_suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,22 +54,36 @@ class Method:
     optimizer: str = "???"
 
 
+@dataclass  # not frozen: OmegaConf cannot fill a frozen one inside a dict
+class Part:
+    """A block of a table that has columns and methods of its own.
+
+    ``published`` names a file of ``gnp/tables/published`` whose values stand beside ours.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+    methods: list[Method] = field(default_factory=list)
+    published: str | None = None
+
+
 @dataclass(frozen=True)
 class TableSpec:
     """A table. ``note`` is printed with it: what the numbers are and are not.
 
-    ``published`` names a file of ``gnp/tables/published`` whose values stand beside ours;
-    ``overrides`` are settings that every run of the table gets.
+    ``parts`` have names, so that the command line can reach into them and ``null`` leaves one out.
+    ``overrides`` are settings that every run of the table gets, ``fidelity`` is one of
+    ``configs/fidelity``, and ``error_of`` says whose error is compared: the "last" epoch's, or the
+    "best" epoch's, which was chosen on the evaluated images.
     """
 
     name: str = "???"
     title: str = "???"
     note: str = "???"
-    rows: list[Row] = field(default_factory=list)
-    columns: list[Column] = field(default_factory=list)
-    methods: list[Method] = field(default_factory=list)
+    parts: dict[str, Part | None] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
-    published: str | None = None
+    fidelity: str = "paper"
+    error_of: str = "last"
     overrides: list[str] = field(default_factory=list)
 
     @classmethod
@@ -74,20 +96,32 @@ class TableSpec:
         except OmegaConfBaseException as error:
             first_line = str(error).split("\n", 1)[0]
             raise SpecError(f"table.{getattr(error, 'full_key', '')}: {first_line}") from error
-        for name in ("rows", "columns", "methods", "seeds"):
-            values = getattr(spec, name)
+        parts = {name: part for name, part in spec.parts.items() if part is not None}
+        if not parts:
+            raise SpecError(f"table {spec.name}: parts is empty")
+        if spec.error_of not in ("last", "best"):
+            raise SpecError(f"table.error_of={spec.error_of}: expected last or best")
+        lists = {"seeds": spec.seeds}
+        for name, part in parts.items():
+            for key in ("rows", "columns", "methods"):
+                lists[f"parts.{name}.{key}"] = getattr(part, key)
+        for name, values in lists.items():
             if not values:
                 raise SpecError(f"table {spec.name}: {name} is empty")
             if len(set(values)) != len(values):
                 raise SpecError(f"table {spec.name}: {name} lists something twice")
-        return spec
+        return replace(spec, parts=parts)
 
     def cells(self) -> Iterator["Cell"]:
         """In the printed order."""
-        for row in self.rows:
-            for method in self.methods:
-                for column in self.columns:
-                    yield Cell(row, column, method)
+        for part in self.parts.values():
+            yield from self.cells_of(part)
+
+    def cells_of(self, part: Part) -> Iterator["Cell"]:
+        for row in part.rows:
+            for method in part.methods:
+                for column in part.columns:
+                    yield Cell(row, column, method, self.fidelity)
 
     def runs(self) -> Iterator["Run"]:
         """Seed by seed, so that a table that is stopped early has every cell at least once."""
@@ -101,11 +135,22 @@ class Cell:
     row: Row
     column: Column
     method: Method
+    fidelity: str = "paper"
+
+    @property
+    def experiment(self) -> str:
+        return self.row.experiment + self.column.experiment_suffix
+
+    @property
+    def augmentation(self) -> str:
+        official = self.column.official_augmentation if self.fidelity == "official" else None
+        return official or self.column.augmentation
 
     @property
     def path(self) -> Path:
-        place = f"{self.column.dataset}-{self.column.augmentation}"
-        return Path(self.row.experiment, place, self.method.optimizer)
+        place = f"{self.column.dataset}-{self.augmentation}"
+        suffix = "" if self.fidelity == "paper" else f"-{self.fidelity}"
+        return Path(self.experiment, place, self.method.optimizer + suffix)
 
 
 @dataclass(frozen=True)
@@ -127,10 +172,11 @@ class Run:
         """What ``scripts/train.py`` is told to train it."""
         cell = self.cell
         return [
-            f"experiment={cell.row.experiment}",
+            f"experiment={cell.experiment}",
             f"dataset={cell.column.dataset}",
-            f"augmentation={cell.column.augmentation}",
+            f"augmentation={cell.augmentation}",
             f"optimizer={cell.method.optimizer}",
+            *([] if cell.fidelity == "paper" else [f"fidelity={cell.fidelity}"]),
             f"seed={self.seed}",
         ]
 

@@ -44,13 +44,16 @@ class RunRecord:
     Args:
         folder: the run's folder; made if it does not exist.
         config: the resolved config, plain containers only.
+        defaults: what a record that does not name a setting was made with.
 
     Raises:
         ConfigMismatch: a run with another config is recorded there; shows the difference.
         RunBusy: another process holds its lock.
     """
 
-    def __init__(self, folder: str | Path, config: Mapping[str, Any]):
+    def __init__(
+        self, folder: str | Path, config: Mapping[str, Any], defaults: Mapping[str, Any] = {}
+    ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _inherited_lock(self.folder)
@@ -60,16 +63,16 @@ class RunRecord:
             raise RunBusy(f"another process is working on {self.folder}; wait for it or stop it")
         try:
             remove_leftovers(self.folder)
-            self._claim(config)
+            self._claim(config, defaults)
         except BaseException:
             self.close()
             raise
 
-    def _claim(self, config: Mapping[str, Any]) -> None:
+    def _claim(self, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         recorded = read_config(self.folder)
         if recorded is None:
             write_text(self.folder / "config.yaml", dump_yaml(without(config, PLACES)))
-        elif difference := config_difference(recorded, config):
+        elif difference := config_difference(recorded, config, defaults):
             raise ConfigMismatch(
                 f"{self.folder} holds a run with another config:\n"
                 + "\n".join(f"  {line}" for line in difference)
@@ -183,9 +186,15 @@ def _inherited_lock(folder: Path) -> int | None:
     return int(value)
 
 
-def config_difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Lines "key: recorded → wanted" for what makes them two different experiments."""
-    left, right = (flatten(without(config, VOLATILE)) for config in (recorded, wanted))
+def config_difference(
+    recorded: Mapping[str, Any], wanted: Mapping[str, Any], defaults: Mapping[str, Any] = {}
+) -> list[str]:
+    """Lines "key: recorded → wanted" for what makes them two different experiments.
+
+    A setting that one of them does not name has its value in ``defaults``, if there is one.
+    """
+    known, left, right = (flatten(without(c, VOLATILE)) for c in (defaults, recorded, wanted))
+    left, right = known | left, known | right
     return [
         f"{key}: {left.get(key, '(not set)')} recorded, {right.get(key, '(not set)')} wanted"
         for key in sorted(left.keys() | right.keys())

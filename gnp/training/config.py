@@ -5,6 +5,7 @@ import inspect
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gnp.errors import UserError
 from gnp.tracking.wandb_mirror import MODES
 
-RECIPE = ("base", "lr", "weight_decay")
+RECIPE = ("base", "official_weight_decay_in", "lr", "weight_decay")
 RECIPE_OF_METHOD = {  # what configs/optimizer/<method>.yaml takes from recipe.<method>
     "sgd": ("lr", "weight_decay"),
     "adamw": ("lr", "weight_decay"),
@@ -23,6 +24,24 @@ RECIPE_OF_METHOD = {  # what configs/optimizer/<method>.yaml takes from recipe.<
     "gnp": ("lr", "weight_decay", "r", "alpha"),
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
+# Setting → the values it can have. Those that name something in gnp.optim or gnp.data are written
+# out here, so that a table can check its runs without torch; a test compares the two.
+CHOICES = {
+    "training.precision": PRECISIONS,
+    "training.train_metrics": ("first", "second"),
+    "training.schedule_every": ("step", "epoch"),
+    "optimizer.weight_decay_in": ("update", "loss"),
+    "optimizer.batch_statistics": ("first", "both"),
+    "optimizer.penalty_warmup": ("none", "zero", "r", "lambda"),
+    "augmentation.padding_mode": ("reflect", "zeros"),
+    "augmentation.cutout_scope": ("image", "batch"),
+    "augmentation.autoaugment_policy": ("cifar10", "cifar10_95"),
+    "augmentation.autoaugment_translate": ("cifar", "imagenet"),
+    "augmentation.mixing": (None, "mixup", "cutmix"),
+    "augmentation.mixing_scope": ("image", "batch"),
+    "augmentation.mixing_partner": ("permutation", "reversed"),
+    "wandb.mode": MODES,
+}
 
 
 class ConfigError(UserError, ValueError):
@@ -54,6 +73,15 @@ class AugmentationConfig:
     padding_mode: str = "reflect"
     cutout: int = 0
     cutout_scope: str = "image"
+    autoaugment: bool = False
+    autoaugment_policy: str = "cifar10"
+    autoaugment_translate: str = "cifar"
+    autoaugment_fill: int = 128
+    mixing: str | None = None
+    mixing_alpha: float = 1.0
+    mixing_scope: str = "image"
+    mixing_partner: str = "permutation"
+    mixing_dominant: bool = False
 
 
 @dataclass
@@ -64,6 +92,15 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     r: float = 0.0
     alpha: float = 0.0
+    normalize_reference: bool = False
+    weight_decay_in: str = "update"
+    decay_norms_and_biases: bool = True
+    epsilon: float = 0.0
+    batch_statistics: str = "first"
+    replay_draws: bool = True
+    true_gradient: bool = False
+    penalty_warmup: str = "none"
+    penalty_warmup_epochs: int = 0
 
 
 @dataclass
@@ -72,6 +109,10 @@ class TrainingConfig:
     batch_size: int = 128
     label_smoothing: float = 0.0
     max_grad_norm: float | None = None
+    sharpness_batch: int | None = None
+    train_metrics: str = "first"
+    schedule_every: str = "step"
+    drop_last: bool = True
     precision: str = "fp32"
 
 
@@ -98,6 +139,7 @@ class Config:
 
     experiment: str = "???"
     method: str = "???"
+    fidelity: str = "paper"
     seed: int = 0
     root: str = "outputs"
     data_root: str = "data"
@@ -147,6 +189,12 @@ def to_plain(config: Config) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.structured(config))
 
 
+def defaults() -> dict[str, Any]:
+    """Each setting's default. A record that does not name a setting was made before it existed,
+    with what is its default now."""
+    return OmegaConf.to_container(OmegaConf.structured(Config))
+
+
 def run_path(config: Config) -> PurePosixPath:
     """A run's identity, which is also its folder below ``<root>/runs``."""
     cell = f"{config.dataset.name}-{config.augmentation.name}"
@@ -155,7 +203,7 @@ def run_path(config: Config) -> PurePosixPath:
 
 def setting_names() -> list[str]:
     """Every dotted name of the schema, sections included."""
-    return _names(OmegaConf.to_container(OmegaConf.structured(Config)), "")
+    return _names(defaults(), "")
 
 
 def _names(config: dict[str, Any], prefix: str) -> list[str]:
@@ -209,6 +257,11 @@ def _check_values(config: Config) -> None:
     training, optimizer = config.training, config.optimizer
     augmentation, runtime = config.augmentation, config.runtime
     checks = [
+        (name, value, value in choices, f"one of {', '.join(map(_shown, choices))}")
+        for name, choices in CHOICES.items()
+        for value in [attrgetter(name)(config)]
+    ]
+    checks += [
         ("training.epochs", training.epochs, training.epochs >= 1, "at least 1"),
         ("training.batch_size", training.batch_size, training.batch_size >= 1, "at least 1"),
         (
@@ -217,16 +270,32 @@ def _check_values(config: Config) -> None:
             0 <= training.label_smoothing < 1,
             "from 0 to below 1",
         ),
-        (
-            "training.precision",
-            training.precision,
-            training.precision in PRECISIONS,
-            f"one of {', '.join(PRECISIONS)}",
-        ),
         ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "positive"),
         ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0, "≥ 0"),
         ("optimizer.r", optimizer.r, 0 <= optimizer.r < math.inf, "≥ 0"),
         ("optimizer.alpha", optimizer.alpha, 0 <= optimizer.alpha <= 1, "from 0 to 1"),
+        (
+            "optimizer.penalty_warmup_epochs",
+            optimizer.penalty_warmup_epochs,
+            optimizer.penalty_warmup_epochs >= 0,
+            "≥ 0",
+        ),
+        ("optimizer.epsilon", optimizer.epsilon, 0 <= optimizer.epsilon < math.inf, "≥ 0"),
+        (
+            "training.sharpness_batch",
+            training.sharpness_batch,
+            training.sharpness_batch is None
+            or (
+                training.sharpness_batch > 0 and training.batch_size % training.sharpness_batch == 0
+            ),
+            f"null or a divisor of training.batch_size={training.batch_size}",
+        ),
+        (
+            "training.drop_last",
+            training.drop_last,
+            training.drop_last or training.sharpness_batch is None,
+            "true with training.sharpness_batch, whose pieces are of one size",
+        ),
         ("dataset.mean", config.dataset.mean, len(config.dataset.mean) == 3, "three numbers"),
         (
             "dataset.std",
@@ -246,31 +315,23 @@ def _check_values(config: Config) -> None:
             0 <= augmentation.crop_padding < 32,
             "from 0 to 31 pixels",
         ),
-        (
-            "augmentation.padding_mode",
-            augmentation.padding_mode,
-            augmentation.padding_mode in ("reflect", "zeros"),
-            "reflect or zeros",
-        ),
-        (
-            "augmentation.cutout_scope",
-            augmentation.cutout_scope,
-            augmentation.cutout_scope in ("image", "batch"),
-            "image or batch",
-        ),
         ("augmentation.cutout", augmentation.cutout, augmentation.cutout >= 0, "≥ 0 pixels"),
+        (
+            "augmentation.mixing_alpha",
+            augmentation.mixing_alpha,
+            0 < augmentation.mixing_alpha < math.inf,
+            "positive",
+        ),
         ("runtime.threads", runtime.threads, runtime.threads is None or runtime.threads > 0, "≥ 1"),
         ("runtime.eval_batch_size", runtime.eval_batch_size, runtime.eval_batch_size > 0, "≥ 1"),
-        (
-            "wandb.mode",
-            config.wandb.mode,
-            config.wandb.mode in MODES,
-            "offline, online or disabled",
-        ),
     ]
     for name, value, good, expected in checks:
         if not good:
-            raise ConfigError(f"{name} is {value}; expected {expected}")
+            raise ConfigError(f"{name} is {_shown(value)}; expected {expected}")
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 def _check_arguments(section: str, node: dict[str, Any]) -> None:

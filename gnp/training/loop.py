@@ -9,13 +9,15 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gnp.data import ImageData, Normalise
-from gnp.optim import GNP
+from gnp.optim import GNP, PenaltySchedule
 
 CHECK_EVERY = 50  # steps between two looks at whether the loss is still finite
 
@@ -43,8 +45,12 @@ class Meter:
         self._images = 0
 
     @torch.no_grad()
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """``loss`` is the batch's mean; logits (B, classes), labels (B,)."""
+    def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """``loss`` is the batch's mean; logits (B, classes), targets (B,) or (B, classes).
+
+        Of a mixture of labels the heaviest counts.
+        """
+        labels = targets if targets.ndim == 1 else targets.argmax(1)
         self._loss += loss.double() * len(labels)
         self._wrong += (logits.argmax(1) != labels).sum()
         self._images += len(labels)
@@ -74,43 +80,78 @@ class FiniteGuard:
             raise NonFiniteLoss(f"the loss was NaN or infinite at step {first} of the epoch")
 
 
+@dataclass(frozen=True)
+class Schedules:
+    """What changes from step to step: the learning rate, and the penalty's r and α."""
+
+    learning_rate: torch.optim.lr_scheduler.LRScheduler
+    penalty: PenaltySchedule
+
+    def step(self) -> None:
+        self.learning_rate.step()
+        self.penalty.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "scheduler": self.learning_rate.state_dict(),
+            "penalty": self.penalty.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.learning_rate.load_state_dict(state["scheduler"])
+        self.penalty.load_state_dict(state["penalty"])
+
+
 def train_epoch(
     model: nn.Module,
     optimizer: GNP,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    schedules: Schedules,
     epoch_batches: Iterable[tuple[Tensor, Tensor]],
     device: torch.device,
     autocast: Autocast,
+    *,
     label_smoothing: float = 0.0,
+    sharpness_batch: int | None = None,
+    metrics_of: str = "first",
     progress: Callable[[int], None] = lambda step: None,
 ) -> Average:
-    """Train on each batch once. Returns loss and error of the first pass, as seen in training
-    (augmented images, dropout on, weights changing).
+    """Train on each batch once. Returns loss and error as seen in training (augmented images,
+    dropout on, weights changing).
+
+    Args:
+        epoch_batches: images (B, 3, H, W) with int64 labels (B,) or mixtures (B, classes).
+        sharpness_batch: size of the pieces of a batch that climb apart; None is the whole batch.
+        metrics_of: the pass whose loss and error are returned, "first" or (the official code's)
+            "second", which was made at the climbed weights.
 
     Raises:
         NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened.
     """
     model.train()
     meter, guard, scaler = Meter(device), FiniteGuard(device), optimizer.grad_scaler
-    for step, (images, labels) in enumerate(epoch_batches, start=1):
-        first_logits: list[Tensor] = []
+    counted = {"first": 0, "second": -1}[metrics_of]  # the base optimizer has one pass: both
+    for step, (images, targets) in enumerate(epoch_batches, start=1):
+        size = sharpness_batch or len(images)
+        pieces = list(zip(images.split(size), targets.split(size), strict=True))
+        seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in pieces]  # (loss, logits) a pass
 
-        def closure(images=images, labels=labels, first_logits=first_logits) -> Tensor:
+        def gradient(piece: int, pieces=pieces, seen=seen) -> Tensor:
+            inputs, wanted = pieces[piece]
             optimizer.zero_grad()
             with autocast():
-                logits = model(images)
-                loss = cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+                logits = model(inputs)
+                loss = cross_entropy(logits.float(), wanted, label_smoothing=label_smoothing)
             (loss if scaler is None else scaler.scale(loss)).backward()
-            if not first_logits:
-                first_logits.append(logits.detach())
+            seen[piece].append((loss.detach(), logits.detach()))
             return loss.detach()
 
-        loss = optimizer.step(closure)
+        first_loss = optimizer.step([partial(gradient, piece) for piece in range(len(pieces))])
         if scaler is not None:
             scaler.update()
-        scheduler.step()
-        meter.add(loss, first_logits[0], labels)
-        guard.see(loss, step)
+        schedules.step()
+        for (_, wanted), passes in zip(pieces, seen, strict=True):
+            meter.add(*passes[counted], wanted)
+        guard.see(first_loss, step)
         if step % CHECK_EVERY == 0:
             guard.check()
         progress(step)
@@ -140,6 +181,14 @@ def evaluate(
     return meter.read()
 
 
-def cosine(total_steps: int) -> Callable[[int], float]:
-    """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) ("Fidelity" in the README)."""
-    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step, total_steps) / total_steps))
+def cosine(total_steps: int, every: int = 1) -> Callable[[int], float]:
+    """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) ("Fidelity" in the README).
+
+    It changes every ``every`` steps: 1, or an epoch's steps.
+    """
+
+    def factor(step: int) -> float:
+        t = min(step - step % every, total_steps)
+        return 0.5 * (1 + math.cos(math.pi * t / total_steps))
+
+    return factor

@@ -16,12 +16,20 @@ from torch import nn
 
 from gnp.data import Augmentation, ImageData, batches, load_dataset
 from gnp.errors import UserError
-from gnp.optim import GNP
+from gnp.optim import GNP, PenaltySchedule, penalty_warmup
 from gnp.tracking import RunRecord, WandbMirror, describe_environment
 from gnp.tracking.record import read_metrics
 from gnp.training.checkpoint import load_checkpoint, save_checkpoint
-from gnp.training.config import Config, ConfigError, run_path, to_plain
-from gnp.training.loop import Autocast, Average, NonFiniteLoss, cosine, evaluate, train_epoch
+from gnp.training.config import Config, ConfigError, defaults, run_path, to_plain
+from gnp.training.loop import (
+    Autocast,
+    Average,
+    NonFiniteLoss,
+    Schedules,
+    cosine,
+    evaluate,
+    train_epoch,
+)
 from gnp.training.progress import RunProgress
 
 log = logging.getLogger(__name__)
@@ -46,7 +54,7 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     path = run_path(config)
     folder = Path(config.root, "runs", path)
-    with RunRecord(folder, to_plain(config)) as record:
+    with RunRecord(folder, to_plain(config), defaults()) as record:
         if (summary := record.summary()) is not None:
             log.info("%s is finished: nothing to do", folder)
             return summary
@@ -80,19 +88,31 @@ class _Run:
             torch.channels_last if config.runtime.channels_last else torch.contiguous_format
         )
         torch.manual_seed(stream_seed(config.seed, "initialisation"))
-        self.model: nn.Module = instantiate(config.model).to(
-            device, memory_format=self.memory_format
-        )
+        self.model = build_model(config).to(device, memory_format=self.memory_format)
         self.optimizer = build_optimizer(config, self.model, device)
-        steps = len(self.data.train) // config.training.batch_size
+        images, batch_size = len(self.data.train), config.training.batch_size
+        steps = images // batch_size if config.training.drop_last else -(-images // batch_size)
         if steps == 0:
             raise ConfigError(
                 f"training.batch_size={config.training.batch_size} is larger than the training "
                 f"set of {len(self.data.train)} images"
             )
         self.steps_per_epoch = steps
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, cosine(config.training.epochs * steps)
+        self.schedules = Schedules(
+            learning_rate=torch.optim.lr_scheduler.LambdaLR(
+                self.optimizer,
+                cosine(
+                    config.training.epochs * steps,
+                    steps if config.training.schedule_every == "epoch" else 1,
+                ),
+            ),
+            penalty=PenaltySchedule(
+                self.optimizer,
+                **penalty_warmup(
+                    config.optimizer.penalty_warmup,
+                    config.optimizer.penalty_warmup_epochs * steps,
+                ),
+            ),
         )
         self.autocast = build_autocast(config.training.precision, device)
         self.generator = torch.Generator(device)
@@ -125,18 +145,21 @@ class _Run:
             train = train_epoch(
                 self.forward,
                 self.optimizer,
-                self.scheduler,
+                self.schedules,
                 batches(
                     self.data,
                     config.training.batch_size,
                     self.augmentation,
                     self.generator,
                     self.memory_format,
+                    config.training.drop_last,
                 ),
                 self.device,
                 self.autocast,
-                config.training.label_smoothing,
-                progress.step_done,
+                label_smoothing=config.training.label_smoothing,
+                sharpness_batch=config.training.sharpness_batch,
+                metrics_of=config.training.train_metrics,
+                progress=progress.step_done,
             )
         except NonFiniteLoss as error:
             raise TrainingFailed(self._advice(epoch, error)) from error
@@ -174,7 +197,7 @@ class _Run:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            **self.schedules.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
 
@@ -192,7 +215,7 @@ class _Run:
         if state is not None:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
+            self.schedules.load_state_dict(state)
             if self.optimizer.grad_scaler is not None:
                 self.optimizer.grad_scaler.load_state_dict(state["scaler"])
             done = state["epoch"]
@@ -299,19 +322,29 @@ def build_augmentation(config: Config) -> Augmentation:
         raise ConfigError(f"augmentation: {error}") from error
 
 
+def build_model(config: Config) -> nn.Module:
+    try:
+        return instantiate(config.model)
+    except Exception as error:  # Hydra wraps whatever the network's constructor raises
+        raise ConfigError(f"model: {error.__cause__ or error}") from error
+
+
 def build_optimizer(config: Config, model: nn.Module, device: torch.device) -> GNP:
     """Every method is a GNP: SAM has α = 1, the base optimizer α = 0."""
     settings = config.optimizer
+    key = "l2" if settings.weight_decay_in == "loss" else "weight_decay"
+    groups: list[dict[str, Any]] = [
+        {"params": list(model.parameters()), key: settings.weight_decay}
+    ]
+    if not settings.decay_norms_and_biases:
+        # The usual rule: what has one dimension is a bias or a normalisation's scale.
+        vectors = [p for p in model.parameters() if p.ndim <= 1]
+        matrices = [p for p in model.parameters() if p.ndim > 1]
+        groups = [{**groups[0], "params": matrices}, {"params": vectors, key: 0.0}]
     try:
-        base = instantiate(
-            settings.base,
-            model.parameters(),
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-            _convert_="all",
-        )
+        base = instantiate(settings.base, groups, lr=settings.lr, weight_decay=0.0, _convert_="all")
     except Exception as error:  # Hydra wraps whatever the optimizer's constructor raises
-        raise ConfigError(f"optimizer.base: {error}") from error
+        raise ConfigError(f"optimizer.base: {error.__cause__ or error}") from error
     scaler = torch.amp.GradScaler(device.type) if config.training.precision == "fp16" else None
     return GNP(
         base,
@@ -320,6 +353,11 @@ def build_optimizer(config: Config, model: nn.Module, device: torch.device) -> G
         model=model,
         max_grad_norm=config.training.max_grad_norm,
         grad_scaler=scaler,
+        normalize_reference=settings.normalize_reference,
+        epsilon=settings.epsilon,
+        batch_statistics=settings.batch_statistics,
+        replay_draws=settings.replay_draws,
+        true_gradient=settings.true_gradient,
     )
 
 
