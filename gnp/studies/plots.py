@@ -1,0 +1,187 @@
+"""The figures of a parameter study: curves over r, one for each α, and a heat map."""
+
+import io
+import math
+import statistics
+import textwrap
+from dataclasses import dataclass
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot: no display is needed or asked for
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+
+from gnp.studies.collect import StudyResult
+from gnp.studies.grid import number
+from gnp.tables.render import MISSING
+
+# The two ends have colours of their own, as in the paper's figure; between them light to dark blue.
+STANDARD, SAM, BETWEEN = "#D55E00", "#222222", "YlGnBu"
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "gnp", "font.size": 9, "savefig.dpi": 160}
+SHIFT = 1.025  # neighbouring curves are drawn this factor apart in r: else their bars would overlap
+BLANK = "#eeeeee"
+
+
+@dataclass(frozen=True)
+class Picture:
+    svg: str
+    png: bytes
+
+
+def curves(study: StudyResult) -> Picture:
+    """Error over r, one curve for each α above 0; α = 0 is a horizontal line. Bars and its band
+    are ± one standard deviation."""
+    spec = study.spec
+    above = [alpha for alpha in spec.alpha if alpha > 0]
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(7.0, 4.2), layout="constrained")
+        axis = figure.add_subplot()
+        if 0 in spec.alpha and (error := study.at(spec.r[0], 0).error):
+            axis.axhline(error.mean, color=STANDARD, ls="--", lw=1.4, label=label(0))
+            low, high = error.mean - (error.std or 0), error.mean + (error.std or 0)
+            axis.axhspan(low, high, color=STANDARD, alpha=0.13, lw=0)
+        for i, alpha in enumerate(above):
+            shift = SHIFT ** (i - (len(above) - 1) / 2)
+            _curve(axis, study, alpha, shift)
+        axis.set_xscale("log")
+        axis.set_xlim(spec.r[0] / 1.3, spec.r[-1] * 1.3)
+        axis.set_xticks(spec.r, [number(r) for r in spec.r])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlabel("r")
+        _error_scale(axis, study)
+        axis.grid(alpha=0.25)
+        if axis.get_legend_handles_labels()[1]:
+            figure.legend(loc="outside right upper", frameon=False)
+        _head(figure, study)
+        return _picture(figure)
+
+
+def heatmap(study: StudyResult) -> Picture:
+    """Mean error at each r and α as colour and number, the best framed."""
+    spec = study.spec
+    rows, columns = len(spec.alpha), len(spec.r)
+    with plt.rc_context(STYLE):
+        figure = plt.figure(
+            figsize=(max(5.0, 2.2 + 1.05 * columns), 1.8 + 0.62 * rows), layout="constrained"
+        )
+        axis = figure.add_subplot()
+        norm, clipped = colour_range([p.error.mean for p in study.points.values() if p.error])
+        axis.set_facecolor(BLANK)  # what is missing
+        means = [[_mean(study, r, alpha) for r in spec.r] for alpha in spec.alpha]
+        image = axis.imshow(means, cmap="viridis_r", norm=norm, origin="lower", aspect="auto")
+        for i, alpha in enumerate(spec.alpha):
+            for j, r in enumerate(spec.r):
+                _cell(axis, j, i, study, r, alpha, image)
+        axis.set_xticks(range(columns), [number(r) for r in spec.r])
+        names = {0: "0\nstandard", 1: "1\nSAM"}
+        axis.set_yticks(range(rows), [names.get(a, number(a)) for a in spec.alpha])
+        axis.set_xlabel("r")
+        axis.set_ylabel("α")
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        bar = figure.colorbar(image, extend="max" if clipped else "neither")
+        bar.set_label(f"{study.evaluated} error (%)")
+        bar.outline.set_visible(False)
+        _head(figure, study)
+        return _picture(figure)
+
+
+def colour(alpha: float) -> str | tuple[float, ...]:
+    """0 and 1 have their own; an α between them has a blue, the darker the larger."""
+    ends = {0: STANDARD, 1: SAM}
+    return ends.get(alpha) or matplotlib.colormaps[BETWEEN](0.3 + 0.6 * alpha)
+
+
+def label(alpha: float) -> str:
+    names = {0: " (standard scheme)", 1: " (SAM)"}
+    return f"α = {number(alpha)}{names.get(alpha, '')}"
+
+
+def colour_range(means: list[float]) -> tuple[Normalize, bool]:
+    """From the lowest mean to the highest, and whether means lie above it: one far above the rest
+    (a run that did not learn) would leave them all one colour, so the range ends at three times
+    the median's distance from the lowest."""
+    if not means:
+        return Normalize(0, 1), False
+    low, high = min(means), max(means)
+    end = low + 3 * (statistics.median(means) - low)
+    if low < end < high:
+        return Normalize(low, end), True
+    return Normalize(low, high if high > low else low + 1), False
+
+
+def _curve(axis: Axes, study: StudyResult, alpha: float, shift: float) -> None:
+    errors = {r: study.at(r, alpha).error for r in study.spec.r}
+    if not any(errors.values()):
+        return
+    mean = [_mean(study, r, alpha) for r in errors]
+    std = [error.std or 0 if error else 0 for error in errors.values()]
+    x = [r * shift for r in errors]
+    own = {"color": colour(alpha), "zorder": 4 if alpha == 1 else 3}
+    axis.errorbar(
+        x, mean, std, fmt="o-", ms=4, lw=1.5, elinewidth=1, capsize=2.5, label=label(alpha), **own
+    )
+    for r, place, value in zip(errors, x, mean, strict=True):
+        if study.is_best(study.at(r, alpha)):
+            axis.plot(place, value, "*", ms=13, mec="white", mew=0.8, **{**own, "zorder": 5})
+
+
+def _cell(axis: Axes, x: int, y: int, study: StudyResult, r: float, alpha: float, image) -> None:
+    result = study.at(r, alpha)
+    if result.error is None:
+        axis.text(x, y, MISSING, ha="center", va="center", color="#888888")
+        return
+    red, green, blue, _ = image.to_rgba(result.error.mean)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # perceived lightness (ITU-R BT.601)
+    best = study.is_best(result)
+    spread = "" if result.error.std is None else f"\n± {result.error.std:.2f}"
+    axis.text(
+        x, y, f"{result.error.mean:.2f}{spread}", ha="center", va="center", linespacing=1.15,
+        color="white" if dark else "black", weight="bold" if best else "normal",
+    )  # fmt: skip
+    if best:
+        axis.add_patch(
+            Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False, ec=STANDARD, lw=2.2, zorder=3)
+        )
+
+
+def _error_scale(axis: Axes, study: StudyResult) -> None:
+    """Logarithmic where the means lie further apart than a factor of two."""
+    means = [p.error.mean for p in study.points.values() if p.error]
+    if means and max(means) > 2 * min(means) > 0:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+        axis.yaxis.set_major_formatter(ScalarFormatter())
+        axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylabel(f"{study.evaluated} error (%)")
+
+
+def _mean(study: StudyResult, r: float, alpha: float) -> float:
+    error = study.at(r, alpha).error
+    return error.mean if error else math.nan
+
+
+def _head(figure: Figure, study: StudyResult) -> None:
+    seeds = len(study.spec.seeds)
+    counts = {result.error.n if result.error else 0 for result in study.points.values()}
+    some = "" if counts == {seeds} else "; some runs are missing"
+    spread = "mean ± sample standard deviation of" if seeds > 1 else "of"
+    width = round(14 * figure.get_figwidth())  # characters
+    title = textwrap.fill(study.spec.title, width)
+    caption = f"last epoch's error, {spread} {seeds} seed{'s' * (seeds > 1)}{some}"
+    figure.suptitle(f"{title}\n{caption}", fontsize=9)
+
+
+def _picture(figure: Figure) -> Picture:
+    svg, png = io.StringIO(), io.BytesIO()
+    # Without the date the same records give the same file.
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    figure.savefig(png, format="png")
+    plt.close(figure)
+    return Picture(svg.getvalue(), png.getvalue())

@@ -1,0 +1,136 @@
+"""Test error over a grid of r and α: ``python scripts/parameter_study.py study=smoke``.
+
+Trains the missing runs in child processes, then draws. ``--help`` lists the studies.
+"""
+
+import shlex
+import sys
+from dataclasses import replace
+
+import hydra
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from reproduce_table import TRAIN, choose_slots
+from rich.console import Console
+
+from gnp.cli import run_cli
+from gnp.errors import UserError
+from gnp.studies import Run, StudyError, StudySpec, collect, write_outputs
+from gnp.studies.report import missing_commands, notes, to_terminal
+from gnp.tables import Pool
+from gnp.tables.progress import PoolProgress
+from gnp.tables.render import natural_width
+from gnp.tracking.record import config_difference, read_config, read_summary
+from gnp.training.config import defaults, resolve, run_path, suggest, to_plain
+
+SETTINGS = (
+    *("root", "jobs", "device", "overrides", "dry_run", "render_only", "study"),
+    *(f"study.{name}" for name in StudySpec.__dataclass_fields__),
+)
+
+
+class StudyIncomplete(UserError):
+    """Some runs failed; the others are done."""
+
+    exit_status = 1
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="parameter_study")
+def main(composed: DictConfig) -> None:
+    spec = load_spec(composed)
+    console = Console(soft_wrap=True, highlight=False)
+    failed = [] if composed.render_only else train(spec, composed, console)
+    if composed.dry_run:
+        return
+    render(spec, composed.root, console)
+    if failed:
+        raise StudyIncomplete(
+            f"{len(failed)} runs failed:\n" + "\n".join(f"  {failure}" for failure in failed)
+        )
+
+
+def load_spec(composed: DictConfig) -> StudySpec:
+    """The study's spec, with the command line's overrides after its own."""
+    spec = StudySpec.from_config(OmegaConf.to_container(composed.study, resolve=True))
+    return replace(spec, overrides=[*spec.overrides, *composed.overrides])
+
+
+def train(spec: StudySpec, composed: DictConfig, console: Console) -> list:
+    """Train what is missing, or with ``dry_run`` show its commands. Returns the failures."""
+    runs = list(spec.runs())
+    missing = [run for run in runs if read_summary(run.folder(composed.root)) is None]
+    check_configs(spec, runs, composed.root)
+    done = len(runs) - len(missing)
+    console.print(
+        f"{spec.title}: {len(runs)} runs, {done} finished in {composed.root}", markup=False
+    )
+    if composed.dry_run:
+        for run in missing:
+            console.print(run.command(composed.root, spec.overrides), markup=False)
+    if composed.dry_run or not missing:
+        return []
+    slots = choose_slots(composed.device, composed.jobs)
+    with PoolProgress(console, done, len(runs)) as progress:
+        pool = Pool(missing, composed.root, TRAIN, slots, spec.overrides, progress.watch)
+        pool.run()
+    return pool.failed
+
+
+def check_configs(spec: StudySpec, runs: list[Run], root: str) -> None:
+    """Compose the config of a run and of all recorded ones, before any child starts.
+
+    Raises:
+        ConfigError: a setting of the study does not exist or has a wrong value.
+        StudyError: an override makes a run another one, or a record was made with another config;
+            shows the differences.
+    """
+    complaints = []
+    for run in runs:
+        recorded = read_config(run.folder(root))
+        if recorded is None and run is not runs[0]:
+            continue
+        config = resolve(compose("train", [*run.settings(), f"root={root}", *spec.overrides]))
+        wanted, optimizer = (run.point.r, run.point.alpha), config.optimizer
+        if (str(run_path(config)), config.root) != (str(run.path), root) or wanted != (
+            optimizer.r,
+            optimizer.alpha,
+        ):
+            raise StudyError(
+                f"study {spec.name}: overrides change which run it is: {run.path} in {root} became "
+                f"{run_path(config)} in {config.root} with r={optimizer.r:g} and "
+                f"alpha={optimizer.alpha:g}; set root=… and study.r=…, study.seeds=… instead"
+            )
+        if recorded is not None and (
+            difference := config_difference(recorded, to_plain(config), defaults())
+        ):
+            complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
+    if complaints:
+        raise StudyError(
+            f"{len(complaints)} recorded runs have another config than study {spec.name} wants:\n"
+            + "\n".join(complaints)
+            + "\nDelete those folders to train them again, or take another root=…."
+        )
+
+
+def render(spec: StudySpec, root: str, console: Console) -> None:
+    """Write the outputs, print the grid and the outputs' paths."""
+    settings = HydraConfig.get().overrides.task
+    command = shlex.join(["python", "scripts/parameter_study.py", *settings])
+    study = collect(spec, root, command, defaults())
+    paths = write_outputs(study)
+    console.print()
+    shown = to_terminal(study)
+    # A console as wide as the table: a line too long for the terminal wraps, but no number is cut.
+    Console(width=natural_width(shown)).print(shown)
+    for note in notes(study):
+        console.print(note, markup=False)
+    for warning in study.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    if commands := missing_commands(study):
+        console.print(f"{len(commands)} runs are missing, the first: {commands[0]}", markup=False)
+    console.print("\nwritten:", *(f"  {path}" for path in paths), sep="\n", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main, lambda: SETTINGS, suggest))
