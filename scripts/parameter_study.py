@@ -17,6 +17,7 @@ from rich.console import Console
 from gnp.cli import run_cli
 from gnp.errors import UserError
 from gnp.studies import Run, StudyError, StudySpec, collect, write_outputs
+from gnp.studies.grid import number
 from gnp.studies.report import missing_commands, notes, to_terminal
 from gnp.tables import Pool
 from gnp.tables.progress import PoolProgress
@@ -78,7 +79,8 @@ def train(spec: StudySpec, composed: DictConfig, console: Console) -> list:
 
 
 def check_configs(spec: StudySpec, runs: list[Run], root: str) -> None:
-    """Compose the config of a run and of all recorded ones, before any child starts.
+    """Compose the configs of the first and the last run and of all recorded ones, before any child
+    starts. Two, because an override such as optimizer.alpha=0 leaves the first as it is.
 
     Raises:
         ConfigError: a setting of the study does not exist or has a wrong value.
@@ -88,13 +90,13 @@ def check_configs(spec: StudySpec, runs: list[Run], root: str) -> None:
     complaints = []
     for run in runs:
         recorded = read_config(run.folder(root))
-        if recorded is None and run is not runs[0]:
+        if recorded is None and run not in (runs[0], runs[-1]):
             continue
         config = resolve(compose("train", [*run.settings(), f"root={root}", *spec.overrides]))
-        wanted, optimizer = (run.point.r, run.point.alpha), config.optimizer
+        wanted, optimizer = (number(run.point.r), number(run.point.alpha)), config.optimizer
         if (str(run_path(config)), config.root) != (str(run.path), root) or wanted != (
-            optimizer.r,
-            optimizer.alpha,
+            number(optimizer.r),
+            number(optimizer.alpha),
         ):
             raise StudyError(
                 f"study {spec.name}: overrides change which run it is: {run.path} in {root} became "
