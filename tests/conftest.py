@@ -8,6 +8,10 @@ import torch
 
 os.environ.setdefault("WANDB_MODE", "offline")  # nothing in a test may reach for a server
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # and so do the children that they start
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 

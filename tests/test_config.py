@@ -35,7 +35,9 @@ def choices(group):
 OTHERS = list(
     itertools.product(*(choices(g) for g in ("dataset", "augmentation", "optimizer", "fidelity")))
 )
-PLACES = {"paper": "", "official": "-official"}
+SUFFIX = {"paper": "", "official": "-official"}
+# Hydra's own groups are in no run's config; without them 9,000 compositions take a quarter less.
+LEAN = [f"~hydra/{g}" for g in ("output", "launcher", "sweeper", "help", "hydra_help", "env")]
 
 
 @pytest.mark.slow
@@ -53,10 +55,11 @@ def test_every_combination_composes_to_a_valid_run_with_a_place_of_its_own(
                 f"augmentation={augmentation}",
                 f"optimizer={optimizer}",
                 f"fidelity={fidelity}",
+                *LEAN,
             ])
         )  # fmt: skip
         # Tables find a run by these names: what a file calls itself is its file's name.
-        method = optimizer + PLACES[fidelity]
+        method = optimizer + SUFFIX[fidelity]
         expected = f"{experiment}/{dataset}-{augmentation}/{method}/seed0"
         assert str(run_path(config)) == expected
         assert config.fidelity == fidelity

@@ -6,12 +6,13 @@ import re
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT
-from records import spec, write_record
+from records import PART, spec, write_record
 from rich.console import Console
 
 from gnp.tables import Run, SpecError, collect, write_outputs
@@ -76,6 +77,52 @@ def test_runs_come_seed_by_seed_with_their_place_and_command():
         "python scripts/train.py experiment=e dataset=d augmentation=cutout optimizer=gnp seed=2 "
         "root=results training.epochs=2"
     )
+
+
+def test_a_column_may_have_fewer_seeds(tmp_path):
+    columns = [dict(column) for column in PART["columns"]]
+    columns[1]["seeds"] = 1
+    few = spec(columns=columns)
+    assert [str(r.path) for r in few.runs() if r.cell.column.label == "cutout"] == [
+        "e/d-cutout/sgd/seed0",
+        "e/d-cutout/gnp/seed0",
+    ]
+    table = collect(few, tmp_path)
+    assert len(table.missing) == 8
+    assert "seeds 0, 1, 2; cutout: 0." in to_markdown(table)
+    columns[1]["seeds"] = 0
+    with pytest.raises(SpecError, match="cutout has seeds=0"):
+        spec(columns=columns)
+
+
+def test_a_table_of_two_parts_is_two_grids_with_columns_of_their_own(tmp_path):
+    part = {**PART, "columns": PART["columns"][:1], "published": None}
+    two = collect(spec(parts={"first": PART, "left out": None, "second": part}), tmp_path)
+    text = to_markdown(two)
+    assert text.count("| model | method |") == 2
+    assert "| model | method | basic | best epoch† |\n" in text
+    assert to_latex(two).count(r"\begin{tabular}") == 2
+    assert len(to_terminal(two)) == 2
+    assert len(list(two.spec.runs())) == 12  # the second part's are among the first's
+
+
+def test_official_fidelity_has_places_and_augmentations_of_its_own():
+    columns = [{**PART["columns"][0], "official_augmentation": "mixcut"}]
+    cells = {
+        name: next(spec(fidelity=name, columns=columns).runs()) for name in ("paper", "official")
+    }
+    assert str(cells["paper"].path) == "e/d-basic/sgd/seed0"
+    assert str(cells["official"].path) == "e/d-mixcut/sgd-official/seed0"
+    assert "fidelity=official" in cells["official"].settings()
+    assert "augmentation=mixcut" in cells["official"].settings()
+
+
+def test_the_best_epochs_are_compared_if_the_table_says_so(table):
+    best = collect(replace(table.spec, error_of="best"), table.root)
+    gnp = result(best, "GNP", "basic")
+    assert gnp.errors == [3.5, 4.5, 6.1]
+    assert gnp.difference == pytest.approx(result(table, "GNP", "basic").difference - 0.5)
+    assert "of the best epoch's weights" in to_markdown(best)
 
 
 def test_statistics_are_mean_and_sample_standard_deviation(table):

@@ -150,7 +150,7 @@ def collect(
     cells, warnings = {}, []
     for cell in spec.cells():
         finished, missing, configs = [], [], {}
-        for run in (Run(cell, seed) for seed in spec.seeds):
+        for run in (Run(cell, seed) for seed in spec.seeds_of(cell)):
             folder = run.folder(root)
             summary = read_summary(folder)
             if summary is None:

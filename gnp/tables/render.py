@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gnp.tables.collect import CellResult, Statistic, TableResult
-from gnp.tables.spec import Part
+from gnp.tables.spec import Part, TableSpec
 
 MISSING = "—"
 BEST_EPOCH = "best epoch†"
@@ -99,12 +99,13 @@ def _make_grid(table: TableResult, part: Part) -> Grid:
             first = cell.method == part.methods[0]
             lines.append(Line(cell.row.label, cell.method.label, [], first))
         result, entries = table.cells[cell], lines[-1].entries
-        text = format_statistic(result.error, len(spec.seeds))
+        seeds = len(spec.seeds_of(cell))
+        text = format_statistic(result.error, seeds)
         entries.append(Entry(text, table.is_best(result)))
         if part.published:
             entries.append(Entry(format_published(result)))
             entries.append(Entry(format_difference(result)))
-        entries.append(Entry(format_statistic(result.best, len(spec.seeds))))
+        entries.append(Entry(format_statistic(result.best, seeds)))
     return Grid(headers, lines)
 
 
@@ -114,9 +115,8 @@ def notes(table: TableResult) -> list[str]:
     lines = [
         spec.note,
         f"{table.evaluated.capitalize()} error in % of the {spec.error_of} epoch's weights: mean ± "
-        f"sample "
-        f"standard deviation (number of seeds), seeds {', '.join(map(str, spec.seeds))}. Bold: the "
-        f"lowest mean of its model and column.",
+        f"sample standard deviation (number of seeds), {_seeds(spec)}. Bold: the lowest mean of "
+        f"its model and column.",
         f"† {BEST_EPOCH.rstrip('†')}: the lowest {table.evaluated} error of any epoch. It was "
         f"chosen on those very images, so it is no estimate of anything; it is here to compare "
         f"with papers that report it.",
@@ -127,6 +127,15 @@ def notes(table: TableResult) -> list[str]:
             "in percentage points."
         )
     return lines
+
+
+def _seeds(spec: TableSpec) -> str:
+    text = f"seeds {', '.join(map(str, spec.seeds))}"
+    fewer: dict[str, list[int]] = {}
+    for cell in spec.cells():
+        if (own := spec.seeds_of(cell)) != spec.seeds:
+            fewer[cell.column.label] = own
+    return "; ".join([text, *(f"{c}: {', '.join(map(str, own))}" for c, own in fewer.items())])
 
 
 def missing_commands(table: TableResult) -> list[str]:

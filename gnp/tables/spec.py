@@ -35,7 +35,8 @@ class Column:
 
     ``official_augmentation`` takes the augmentation's place with fidelity=official, where the
     authors' code has another. ``experiment_suffix`` is added to the row's experiment where this
-    column has a recipe of its own.
+    column has a recipe of its own. ``seeds`` is a number: only so many of the table's seeds, the
+    first ones, where a column is not worth them all.
     """
 
     label: str = "???"
@@ -44,6 +45,7 @@ class Column:
     published: str | None = None
     official_augmentation: str | None = None
     experiment_suffix: str = ""
+    seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,16 @@ class TableSpec:
                 raise SpecError(f"table {spec.name}: {name} is empty")
             if len(set(values)) != len(values):
                 raise SpecError(f"table {spec.name}: {name} lists something twice")
+        for column in (column for part in parts.values() for column in part.columns):
+            if column.seeds is not None and column.seeds < 1:
+                raise SpecError(
+                    f"table {spec.name}: column {column.label} has seeds={column.seeds}"
+                )
         return replace(spec, parts=parts)
 
     def cells(self) -> Iterator["Cell"]:
-        """In the printed order."""
-        for part in self.parts.values():
-            yield from self.cells_of(part)
+        """In the printed order; one that two parts have comes once."""
+        yield from dict.fromkeys(c for part in self.parts.values() for c in self.cells_of(part))
 
     def cells_of(self, part: Part) -> Iterator["Cell"]:
         for row in part.rows:
@@ -127,7 +133,11 @@ class TableSpec:
         """Seed by seed, so that a table that is stopped early has every cell at least once."""
         for seed in self.seeds:
             for cell in self.cells():
-                yield Run(cell, seed)
+                if seed in self.seeds_of(cell):
+                    yield Run(cell, seed)
+
+    def seeds_of(self, cell: "Cell") -> list[int]:
+        return self.seeds[: cell.column.seeds]
 
 
 @dataclass(frozen=True)
