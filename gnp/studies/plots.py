@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import NullLocator
 
 from gnp.studies.collect import StudyResult
 from gnp.studies.grid import number
@@ -40,7 +40,7 @@ def curves(study: StudyResult) -> Picture:
     spec = study.spec
     above = [alpha for alpha in spec.alpha if alpha > 0]
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(7.0, 4.2), layout="constrained")
+        figure = plt.figure(figsize=(7.8, 4.2), layout="constrained")
         axis = figure.add_subplot()
         if 0 in spec.alpha and (error := study.at(spec.r[0], 0).error):
             axis.axhline(error.mean, color=STANDARD, ls="--", lw=1.4, label=label(0))
@@ -57,7 +57,7 @@ def curves(study: StudyResult) -> Picture:
         _error_scale(axis, study)
         axis.grid(alpha=0.25)
         if axis.get_legend_handles_labels()[1]:
-            figure.legend(loc="outside right upper", frameon=False)
+            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
         _head(figure, study)
         return _picture(figure)
 
@@ -82,7 +82,7 @@ def heatmap(study: StudyResult) -> Picture:
         names = {0: "0\nstandard", 1: "1\nSAM"}
         axis.set_yticks(range(rows), [names.get(a, number(a)) for a in spec.alpha])
         axis.set_xlabel("r")
-        axis.set_ylabel("α")
+        axis.set_ylabel("α", rotation=0, labelpad=12, va="center")
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         bar = figure.colorbar(image, extend="max" if clipped else "neither")
@@ -138,7 +138,7 @@ def _cell(axis: Axes, x: int, y: int, study: StudyResult, r: float, alpha: float
         axis.text(x, y, MISSING, ha="center", va="center", color="#888888")
         return
     red, green, blue, _ = image.to_rgba(result.error.mean)
-    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # perceived lightness (ITU-R BT.601)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.42  # perceived lightness (ITU-R BT.601)
     best = study.is_best(result)
     spread = "" if result.error.std is None else f"\n± {result.error.std:.2f}"
     axis.text(
@@ -152,14 +152,17 @@ def _cell(axis: Axes, x: int, y: int, study: StudyResult, r: float, alpha: float
 
 
 def _error_scale(axis: Axes, study: StudyResult) -> None:
-    """Logarithmic where the means lie further apart than a factor of two."""
-    means = [p.error.mean for p in study.points.values() if p.error]
-    if means and max(means) > 2 * min(means) > 0:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-        axis.yaxis.set_major_formatter(ScalarFormatter())
-        axis.yaxis.set_minor_locator(NullLocator())
-    axis.set_ylabel(f"{study.evaluated} error (%)")
+    """Curves leave the picture where the heat map's colours end, if the worst mean is more than
+    twice the best one: else nothing could be told from the others."""
+    errors = [p.error for p in study.points.values() if p.error]
+    norm, clipped = colour_range([error.mean for error in errors])
+    name = f"{study.evaluated} error (%)"
+    if clipped and max(error.mean for error in errors) > 2 * norm.vmin:
+        low = min(e.mean - (e.std or 0) for e in errors if e.mean <= norm.vmax)
+        margin = 0.05 * (norm.vmax - low)
+        axis.set_ylim(low - margin, norm.vmax + margin)
+        name += "; higher ones: see the heat map"
+    axis.set_ylabel(name)
 
 
 def _mean(study: StudyResult, r: float, alpha: float) -> float:
@@ -170,12 +173,13 @@ def _mean(study: StudyResult, r: float, alpha: float) -> float:
 def _head(figure: Figure, study: StudyResult) -> None:
     seeds = len(study.spec.seeds)
     counts = {result.error.n if result.error else 0 for result in study.points.values()}
-    some = "" if counts == {seeds} else "; some runs are missing"
-    spread = "mean ± sample standard deviation of" if seeds > 1 else "of"
+    spread = ", mean ± sample standard deviation of" if seeds > 1 else " of"
+    lines = [study.spec.title, f"last epoch's error{spread} {seeds} seed{'s' * (seeds > 1)}"]
+    if counts != {seeds}:
+        lines.append("some runs are missing")
     width = round(14 * figure.get_figwidth())  # characters
-    title = textwrap.fill(study.spec.title, width)
-    caption = f"last epoch's error, {spread} {seeds} seed{'s' * (seeds > 1)}{some}"
-    figure.suptitle(f"{title}\n{caption}", fontsize=9)
+    lines = [textwrap.fill(line, width) for line in lines]
+    figure.suptitle("\n".join(lines), fontsize=9)
 
 
 def _picture(figure: Figure) -> Picture:
