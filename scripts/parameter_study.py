@@ -11,7 +11,8 @@ import hydra
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from reproduce_table import TRAIN, choose_slots
+from render_table import show
+from reproduce_table import train_missing
 from rich.console import Console
 
 from gnp.cli import run_cli
@@ -19,10 +20,7 @@ from gnp.errors import UserError
 from gnp.studies import Run, StudyError, StudySpec, collect, write_outputs
 from gnp.studies.grid import number
 from gnp.studies.report import missing_commands, notes, to_terminal
-from gnp.tables import Pool
-from gnp.tables.progress import PoolProgress
-from gnp.tables.render import natural_width
-from gnp.tracking.record import config_difference, read_config, read_summary
+from gnp.tracking.record import config_difference, read_config
 from gnp.training.config import defaults, resolve, run_path, suggest, to_plain
 
 SETTINGS = (
@@ -41,7 +39,11 @@ class StudyIncomplete(UserError):
 def main(composed: DictConfig) -> None:
     spec = load_spec(composed)
     console = Console(soft_wrap=True, highlight=False)
-    failed = [] if composed.render_only else train(spec, composed, console)
+    failed = []
+    if not composed.render_only:
+        runs = list(spec.runs())
+        check_configs(spec, runs, composed.root)
+        failed = train_missing(spec, runs, composed, console)
     if composed.dry_run:
         return
     render(spec, composed.root, console)
@@ -55,27 +57,6 @@ def load_spec(composed: DictConfig) -> StudySpec:
     """The study's spec, with the command line's overrides after its own."""
     spec = StudySpec.from_config(OmegaConf.to_container(composed.study, resolve=True))
     return replace(spec, overrides=[*spec.overrides, *composed.overrides])
-
-
-def train(spec: StudySpec, composed: DictConfig, console: Console) -> list:
-    """Train what is missing, or with ``dry_run`` show its commands. Returns the failures."""
-    runs = list(spec.runs())
-    missing = [run for run in runs if read_summary(run.folder(composed.root)) is None]
-    check_configs(spec, runs, composed.root)
-    done = len(runs) - len(missing)
-    console.print(
-        f"{spec.title}: {len(runs)} runs, {done} finished in {composed.root}", markup=False
-    )
-    if composed.dry_run:
-        for run in missing:
-            console.print(run.command(composed.root, spec.overrides), markup=False)
-    if composed.dry_run or not missing:
-        return []
-    slots = choose_slots(composed.device, composed.jobs)
-    with PoolProgress(console, done, len(runs)) as progress:
-        pool = Pool(missing, composed.root, TRAIN, slots, spec.overrides, progress.watch)
-        pool.run()
-    return pool.failed
 
 
 def check_configs(spec: StudySpec, runs: list[Run], root: str) -> None:
@@ -121,17 +102,8 @@ def render(spec: StudySpec, root: str, console: Console) -> None:
     command = shlex.join(["python", "scripts/parameter_study.py", *settings])
     study = collect(spec, root, command, defaults())
     paths = write_outputs(study)
-    console.print()
-    shown = to_terminal(study)
-    # A console as wide as the table: a line too long for the terminal wraps, but no number is cut.
-    Console(width=natural_width(shown)).print(shown)
-    for note in notes(study):
-        console.print(note, markup=False)
-    for warning in study.warnings:
-        console.print(f"warning: {warning}", markup=False)
-    if commands := missing_commands(study):
-        console.print(f"{len(commands)} runs are missing, the first: {commands[0]}", markup=False)
-    console.print("\nwritten:", *(f"  {path}" for path in paths), sep="\n", markup=False)
+    shown = [to_terminal(study)]
+    show(console, shown, notes(study), study.warnings, missing_commands(study), paths)
 
 
 if __name__ == "__main__":

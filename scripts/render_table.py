@@ -46,16 +46,20 @@ def render(spec: TableSpec, root: str, console: Console) -> None:
     command = shlex.join(["python", "scripts/reproduce_table.py", *settings])
     table = collect(spec, root, command, defaults())
     paths = write_outputs(table)
+    shown = to_terminal(table, console.width if console.is_terminal else None)
+    show(console, shown, notes(table), table.warnings, missing_commands(table), paths)
+
+
+def show(console, tables, notes, warnings, missing, paths) -> None:
+    """Print a table's or a study's grids and all that must be read with them."""
     console.print()
-    for shown in to_terminal(table, console.width if console.is_terminal else None):
+    for table in tables:
         # As wide as the table: a line too long for the terminal wraps, but no number is cut.
-        Console(width=natural_width(shown)).print(shown)
-    for note in notes(table):
-        console.print(note, markup=False, highlight=False)
-    for warning in table.warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False)
-    if commands := missing_commands(table):
-        console.print(f"{len(commands)} runs are missing, the first: {commands[0]}", markup=False)
+        Console(width=natural_width(table)).print(table)
+    for line in [*notes, *(f"warning: {warning}" for warning in warnings)]:
+        console.print(line, markup=False, highlight=False)
+    if missing:
+        console.print(f"{len(missing)} runs are missing, the first: {missing[0]}", markup=False)
     console.print("\nwritten:", *(f"  {path}" for path in paths), sep="\n", markup=False)
 
 

@@ -5,6 +5,7 @@ Trains the missing runs in child processes, then renders. ``--help`` lists the t
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -17,6 +18,7 @@ from gnp.cli import run_cli
 from gnp.errors import UserError
 from gnp.tables import Pool, Run, SpecError, TableSpec, cpu_slots, gpu_slots
 from gnp.tables.progress import PoolProgress
+from gnp.tables.spec import Training
 from gnp.tracking.record import config_difference, read_config, read_summary
 from gnp.training.config import defaults, resolve, run_path, suggest, to_plain
 
@@ -32,32 +34,39 @@ class TableIncomplete(UserError):
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
     spec = load_spec(composed)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, highlight=False)
     runs = list(spec.runs())
-    missing = [run for run in runs if read_summary(run.folder(composed.root)) is None]
     check_configs(spec, runs, composed.root)
-    console.print(
-        f"{spec.title}: {len(runs)} runs, {len(runs) - len(missing)} finished in {composed.root}",
-        markup=False,
-        highlight=False,
-    )
+    failed = train_missing(spec, runs, composed, console)
     if composed.dry_run:
-        for run in missing:
-            console.print(run.command(composed.root, spec.overrides), markup=False, highlight=False)
         return
-    failed = []
-    if missing:
-        slots = choose_slots(composed.device, composed.jobs)
-        with PoolProgress(console, len(runs) - len(missing), len(runs)) as progress:
-            pool = Pool(missing, composed.root, TRAIN, slots, spec.overrides, progress.watch)
-            pool.run()
-        failed = pool.failed
     render(spec, composed.root, console)
     if failed:
         raise TableIncomplete(
             f"{len(failed)} of {len(runs)} runs failed:\n"
             + "\n".join(f"  {failure}" for failure in failed)
         )
+
+
+def train_missing(spec, runs: Sequence[Training], composed: DictConfig, console: Console) -> list:
+    """Train what has no summary, or with ``dry_run`` show its commands. Returns the failures.
+
+    ``spec`` is a table's or a study's; ``composed`` has its root, device, jobs and dry_run.
+    """
+    root = composed.root
+    missing = [run for run in runs if read_summary(run.folder(root)) is None]
+    done = len(runs) - len(missing)
+    console.print(f"{spec.title}: {len(runs)} runs, {done} finished in {root}", markup=False)
+    if composed.dry_run:
+        for run in missing:
+            console.print(run.command(root, spec.overrides), markup=False)
+    if composed.dry_run or not missing:
+        return []
+    slots = choose_slots(composed.device, composed.jobs)
+    with PoolProgress(console, done, len(runs)) as progress:
+        pool = Pool(missing, root, TRAIN, slots, spec.overrides, progress.watch)
+        pool.run()
+    return pool.failed
 
 
 def check_configs(spec: TableSpec, runs: list[Run], root: str) -> None:

@@ -1,7 +1,6 @@
 """What a parameter study consists of: r × α × seeds, as ``configs/study/*.yaml`` say."""
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
+from gnp.tables.spec import Training
 
 
 class StudyError(UserError, ValueError):
@@ -115,7 +115,7 @@ class StudySpec:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Training):
     """A point with a seed: one training. Studies that share it train it once."""
 
     experiment: str
@@ -126,15 +126,10 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """Its identity, and its folder below ``<root>/runs``."""
         place = f"{self.dataset}-{self.augmentation}"
         return Path(self.experiment, place, self.point.method, f"seed{self.seed}")
 
-    def folder(self, root: str | Path) -> Path:
-        return Path(root, "runs", self.path)
-
     def settings(self) -> list[str]:
-        """What ``scripts/train.py`` is told to train it."""
         return [
             f"experiment={self.experiment}",
             f"dataset={self.dataset}",
@@ -142,11 +137,6 @@ class Run:
             *self.point.settings(),
             f"seed={self.seed}",
         ]
-
-    def command(self, root: str | Path, overrides: list[str]) -> str:
-        """The command that trains it, to be copied."""
-        settings = [*self.settings(), f"root={root}", *overrides]
-        return shlex.join(["python", "scripts/train.py", *settings])
 
 
 def number(value: float) -> str:

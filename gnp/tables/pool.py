@@ -14,24 +14,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from gnp.cli import PARENT_VARIABLE
+from gnp.tables.spec import Training
 from gnp.tracking.record import LOCK_FD_VARIABLE, lock_run, read_summary
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5
-
-
-class Run(Protocol):
-    """What a pool needs of a run; a table's is one, and a study's."""
-
-    @property
-    def path(self) -> Path: ...
-
-    def folder(self, root: str | Path) -> Path: ...
-
-    def settings(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ def gpu_slots(jobs: int | None) -> list[Slot]:
 
 @dataclass(frozen=True)
 class Failure:
-    run: Run
+    run: Training
     status: int
     log: Path
 
@@ -101,7 +90,7 @@ class Failure:
 class Active:
     """A child at work."""
 
-    run: Run
+    run: Training
     slot: Slot
     process: subprocess.Popen
     folder: Path
@@ -125,16 +114,16 @@ class Pool:
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        runs: Sequence[Training],
         root: str | Path,
         train: Path,
         slots: Sequence[Slot],
         overrides: Sequence[str] = (),
         watch: Callable[["Pool"], None] = lambda pool: None,
     ):
-        self.waiting: deque[Run] = deque(runs)
+        self.waiting: deque[Training] = deque(runs)
         self.total = len(runs)
-        self.finished: list[tuple[Run, dict]] = []
+        self.finished: list[tuple[Training, dict]] = []
         self.failed: list[Failure] = []
         self.active: list[Active] = []
         self._root, self._train, self._overrides = Path(root), train, list(overrides)
@@ -178,7 +167,7 @@ class Pool:
             finally:
                 os.close(lock)  # the child has its own copy, and with it the lock
 
-    def _spawn(self, run: Run, slot: Slot, folder: Path, lock: int) -> subprocess.Popen:
+    def _spawn(self, run: Training, slot: Slot, folder: Path, lock: int) -> subprocess.Popen:
         command = [
             sys.executable,
             str(self._train),

@@ -163,8 +163,29 @@ class Cell:
         return Path(self.experiment, place, self.method.optimizer + suffix)
 
 
+class Training:
+    """What runs of tables and of studies have in common: they add ``path`` and ``settings``."""
+
+    @property
+    def path(self) -> Path:
+        """Its identity, and its folder below ``<root>/runs``."""
+        raise NotImplementedError
+
+    def settings(self) -> list[str]:
+        """What ``scripts/train.py`` is told to train it."""
+        raise NotImplementedError
+
+    def folder(self, root: str | Path) -> Path:
+        return Path(root, "runs", self.path)
+
+    def command(self, root: str | Path, overrides: list[str]) -> str:
+        """The command that trains it, to be copied."""
+        settings = [*self.settings(), f"root={root}", *overrides]
+        return shlex.join(["python", "scripts/train.py", *settings])
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(Training):
     """A cell with a seed: one training."""
 
     cell: Cell
@@ -172,14 +193,9 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """Its identity, and its folder below ``<root>/runs``."""
         return self.cell.path / f"seed{self.seed}"
 
-    def folder(self, root: str | Path) -> Path:
-        return Path(root, "runs", self.path)
-
     def settings(self) -> list[str]:
-        """What ``scripts/train.py`` is told to train it."""
         cell = self.cell
         return [
             f"experiment={cell.experiment}",
@@ -189,8 +205,3 @@ class Run:
             *([] if cell.fidelity == "paper" else [f"fidelity={cell.fidelity}"]),
             f"seed={self.seed}",
         ]
-
-    def command(self, root: str | Path, overrides: list[str]) -> str:
-        """The command that trains it, to be copied."""
-        settings = [*self.settings(), f"root={root}", *overrides]
-        return shlex.join(["python", "scripts/train.py", *settings])
