@@ -1,6 +1,10 @@
-"""The paper's formula written out, one parameter after another: the truth to test against."""
+"""The paper's formula written out, one parameter after another: the truth to test against; and a
+small problem in float64 to test it on."""
 
 import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
 
 
 def gradients(loss_of, params):
@@ -21,3 +25,26 @@ def gnp_gradient(loss_of, params, r, alpha):
     ]
     g2 = gradients(loss_of, climbed)
     return [(1 - alpha) * a + alpha * b for a, b in zip(g1, g2, strict=True)]
+
+
+def problem():
+    """A network, its parameters, its loss as a function of them, images and labels."""
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    x, y = torch.randn(16, 5).double(), torch.randint(3, (16,))
+    names = [n for n, _ in model.named_parameters()]
+
+    def loss_of(params):
+        return cross_entropy(functional_call(model, dict(zip(names, params, strict=True)), (x,)), y)
+
+    return model, list(model.parameters()), loss_of, x, y
+
+
+def closure_for(optimizer, loss_of):
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        return loss
+
+    return closure

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from naive import gradients
+from naive import closure_for, gradients, problem
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -64,28 +64,6 @@ BASES = {
     "nesterov_sgd": lambda ps: torch.optim.SGD(ps, lr=0.1, momentum=0.9, nesterov=True),
     "adamw": lambda ps: torch.optim.AdamW(ps, lr=0.01, weight_decay=0.3),
 }
-
-
-def problem():
-    torch.manual_seed(3)
-    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).double()
-    x, y = torch.randn(16, 5).double(), torch.randint(3, (16,))
-    names = [n for n, _ in model.named_parameters()]
-
-    def loss_of(params):
-        return cross_entropy(functional_call(model, dict(zip(names, params, strict=True)), (x,)), y)
-
-    return model, list(model.parameters()), loss_of, x, y
-
-
-def closure_for(optimizer, loss_of):
-    def closure():
-        optimizer.zero_grad()
-        loss = loss_of()
-        loss.backward()
-        return loss
-
-    return closure
 
 
 def ten_steps(base, settings):
@@ -175,6 +153,36 @@ def test_epsilon_shortens_the_climb():
         moved[epsilon] = (seen[1] - seen[0]).norm().item()
     assert moved[0.0] == pytest.approx(0.5)
     assert moved[1.0] == pytest.approx(0.5 * 5 / (5 + 1))
+
+
+@pytest.mark.parametrize("alpha", [0.8, 1.0])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_adaptive_climbs_as_asam_and_mixes_the_plain_gradient(alpha, normalize):
+    _, params, loss_of, *_ = problem()
+    eta, r = 0.02, 0.5
+    g1 = gradients(loss_of, params)
+    scales = [p.abs() + eta if i < 2 else torch.ones_like(p) for i, p in enumerate(params)]
+    norm = sum(((t * g) ** 2).sum() for t, g in zip(scales, g1, strict=True)).sqrt()
+    climbed = [
+        (p + r * t**2 * g / norm).detach().requires_grad_()
+        for p, t, g in zip(params, scales, g1, strict=True)
+    ]
+    g2 = gradients(loss_of, climbed)
+    length = sum((g**2).sum() for g in g1).sqrt() if normalize else 1
+    expected = [(1 - alpha) * a / length + alpha * b for a, b in zip(g1, g2, strict=True)]
+    before = [p.detach().clone() for p in params]
+    groups = [{"params": params[:2]}, {"params": params[2:], "adaptive": False}]
+    optimizer = GNP(
+        torch.optim.SGD(groups, lr=1.0),
+        r=r,
+        alpha=alpha,
+        adaptive=True,
+        adaptive_eta=eta,
+        normalize_reference=normalize,
+    )
+    optimizer.step(closure_for(optimizer, lambda: loss_of(params)))
+    for b, p, e in zip(before, params, expected, strict=True):
+        torch.testing.assert_close(b - p.detach(), e, rtol=1e-11, atol=1e-13)
 
 
 def test_a_zero_gradient_stays_zero_when_it_is_normalised():
@@ -311,6 +319,8 @@ def test_only_the_first_pass_has_the_true_gradient(asked):
     [
         ({"l2": -1.0}, "l2 must be"),
         ({"epsilon": -1.0}, "epsilon"),
+        ({"adaptive_eta": -1.0}, "adaptive_eta"),
+        ({"direction_every": 0}, "direction_every"),
         ({"batch_statistics": "second"}, "first"),
         ({"true_gradient": True}, "model"),
     ],
@@ -361,11 +371,14 @@ def test_an_unknown_warmup_is_refused(arguments):
 
 
 def test_every_combination_of_variants_makes_a_finite_step():
-    flags = ("normalize_reference", "true_gradient", "replay_draws")
+    flags = ("normalize_reference", "adaptive", "true_gradient", "replay_draws", "economy")
     for chosen in itertools.product([False, True], repeat=len(flags)):
         model, params, loss_of, *_ = problem()
         settings = dict(zip(flags, chosen, strict=True))
+        economy = settings.pop("economy")
+        settings["direction_every"] = 2 if economy else 1
         optimizer = GNP(torch.optim.SGD(params, lr=0.1), l2=0.1, model=model, **settings)
         closure = closure_for(optimizer, lambda f=loss_of, ps=params: f(ps))
-        optimizer.step([closure] * 2)
+        for _ in range(3):
+            optimizer.step([closure] * 2, [closure] * 2 if economy else None)
         assert all(p.isfinite().all() for p in params)

@@ -7,31 +7,63 @@ Deep Learning*, ICML 2022 (arXiv 2202.03599), Algorithm 1. SAM is Foret et al., 
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from gnp.optim.gradients import (
+    Gradients,
+    add,
+    average_gradients,
+    by_device_and_dtype,
+    current_gradients,
+    give_gradients,
+    norm_of,
+    scale_,
+    take_gradients,
+    with_gradient,
+)
 from gnp.optim.passes import (
+    NormStatistics,
     RandomState,
     averaged_norm_statistics,
     frozen_norm_statistics,
     true_gradients,
 )
 from gnp.optim.update_rule import (
+    adaptive_,
     add_l2_,
     climb_,
     climb_scale,
     clip_scale,
-    global_norm,
     mix_,
 )
 
-GROUP_SETTINGS = ("r", "alpha", "l2")
+GROUP_SETTINGS = ("r", "alpha", "l2", "adaptive")
 BATCH_STATISTICS = ("first", "both")
 
 Closure = Callable[[], Tensor]
+
+
+@dataclass
+class _FirstPass:
+    """What the second pass needs of the first."""
+
+    gradients: Gradients  # g1
+    draws: RandomState | None
+
+
+@dataclass
+class _Direction:
+    """A direction that is climbed in for several steps."""
+
+    climb: Gradients  # of unit length (under ASAM's norm where that is on)
+    reference: Gradients | None  # g1/‖g1‖, for ``normalize_reference``
 
 
 class GNP(Optimizer):
@@ -78,6 +110,10 @@ class GNP(Optimizer):
         normalize_reference: mix g1/‖g1‖ in place of g1 (the official code's default). g's
             length then no longer follows ‖g1‖, and α = 0 with r > 0 steps along g1/‖g1‖; r = 0
             stays the base optimizer.
+        adaptive: climb r · T²g1/‖T g1‖ with T = |θ| + ``adaptive_eta``, elementwise: ASAM (Kwon
+            et al., ICML 2021, arXiv 2102.11600; their code scales the weights and not the
+            biases: give those a group with ``adaptive=False``). r is in other units then; 0.5 to
+            2 in their recipes, with η = 0.01. The mix takes g1 itself.
         epsilon: added to ‖g1‖ in the climb and in ``normalize_reference``. 0 in the official
             code; 1e-12 in many SAM ports.
         batch_statistics: passes that count in the running statistics of ``model``'s
@@ -89,19 +125,31 @@ class GNP(Optimizer):
             (the official code); the second pass is always their ordinary one.
         grad_scaler: the ``torch.amp.GradScaler`` with which the closure scales its loss (fp16).
             ``step`` then unscales, clips and skips the update if a gradient overflowed in either
-            pass; calling ``grad_scaler.update()`` afterwards stays with the training loop.
+            pass, and ``model``'s running statistics are put back; calling
+            ``grad_scaler.update()`` afterwards stays with the training loop.
+        direction_every: measure the direction of the climb every so many steps (LookSAM's
+            economy, Liu et al., CVPR 2022, arXiv 2203.02714, by other means) and use it for the
+            steps between, which take one gradient, at θ + αr·d with d = g1/‖g1‖ of then: to first
+            order in r this is the mix. A step costs 1 + 1/k plain ones on average; a copy of the
+            parameters more is held. d is not part of ``state_dict``: the first step after
+            loading measures it.
+        sync_climb: with ``model`` in DistributedDataParallel, climb along the gradient of all
+            processes (two reductions a step) instead of each along its own (one; the official
+            code). Without DDP, or if ``model`` is not the DDP module, whatever reduces gradients
+            in ``backward`` makes the climb synchronous.
 
-    Every parameter group may have its own ``r``, ``alpha`` and ``l2`` (``gnp_r``, ``gnp_alpha``
-    where the base has a setting of that name itself, as RMSprop has); ‖g1‖ is one norm over all
-    groups.
+    Every parameter group may have its own ``r``, ``alpha``, ``l2`` and ``adaptive`` (``gnp_r``,
+    ``gnp_alpha`` where the base has a setting of that name itself, as RMSprop has); ‖g1‖ is one
+    norm over all groups.
     A parameter that has no gradient in a pass counts as having gradient zero in it. Beside the
     parameters and the two gradients one copy of the parameters is held during a step.
+    Parameters sharded by FSDP2 (``fully_shard``) climb shard by shard, by the norm over all.
 
     Raises:
         TypeError: ``base`` is not an optimizer or calls the closure itself, ``model`` is not a
             module, or a number is missing.
-        ValueError: r, l2 or ε is negative, α outside [0, 1], one of them not finite, or
-            ``true_gradient`` without ``model``.
+        ValueError: r, l2, ε or η is negative, α outside [0, 1], one of them not finite,
+            ``direction_every`` below 1, or ``true_gradient`` without ``model``.
     """
 
     def __init__(
@@ -115,10 +163,14 @@ class GNP(Optimizer):
         grad_scaler: torch.amp.GradScaler | None = None,
         l2: float = 0.0,
         normalize_reference: bool = False,
+        adaptive: bool = False,
+        adaptive_eta: float = 0.01,
         epsilon: float = 0.0,
         batch_statistics: str = "first",
         replay_draws: bool = True,
         true_gradient: bool = False,
+        direction_every: int = 1,
+        sync_climb: bool = False,
     ):
         if not isinstance(base, Optimizer):
             raise TypeError(
@@ -139,13 +191,18 @@ class GNP(Optimizer):
             raise ValueError(
                 f"batch_statistics must be 'first' or 'both', not {batch_statistics!r}"
             )
-        if not 0 <= epsilon < math.inf:
-            raise ValueError(f"epsilon must be finite and ≥ 0, not {epsilon}")
+        for name, value in (("epsilon", epsilon), ("adaptive_eta", adaptive_eta)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be finite and ≥ 0, not {value}")
+        if isinstance(direction_every, bool) or not isinstance(direction_every, int):
+            raise TypeError(f"direction_every must be a number of steps, not {direction_every!r}")
+        if direction_every < 1:
+            raise ValueError(f"direction_every must be ≥ 1 step, not {direction_every}")
         if true_gradient and model is None:
             raise ValueError("true_gradient=True needs model=…, whose shake layers it switches")
         # RMSprop and ASGD have an alpha of their own in their groups.
         self._keys = {k: f"gnp_{k}" if k in base.defaults else k for k in GROUP_SETTINGS}
-        own = dict(zip(self._keys.values(), (r, alpha, l2), strict=True))
+        own = dict(zip(self._keys.values(), (r, alpha, l2, adaptive), strict=True))
         for group in base.param_groups:  # all of them before anything is changed
             self._check_group({**own, **group})
         self._check_group(own)
@@ -154,10 +211,17 @@ class GNP(Optimizer):
         self.max_grad_norm = max_grad_norm
         self.grad_scaler = grad_scaler
         self.normalize_reference = normalize_reference
+        self.adaptive_eta = adaptive_eta
         self.epsilon = epsilon
         self.batch_statistics = batch_statistics
         self.replay_draws = replay_draws
         self.true_gradient = true_gradient
+        self.direction_every = direction_every
+        self.sync_climb = sync_climb
+        self._first: _FirstPass | None = None  # between the two passes
+        self._complete = False  # p.grad is g
+        self._statistics: NormStatistics | None = None  # before the batch, for a skipped step
+        self.renew_direction()
         state, groups = base.state, list(base.param_groups)
         # Optimizer.__init__ empties param_groups and state, which are the base's, and adds the
         # same group dicts back.
@@ -166,76 +230,318 @@ class GNP(Optimizer):
 
     # ------------------------------------------------------------------ the step
 
-    def step(self, closure: Closure | Sequence[Closure] | None = None) -> Tensor:
+    def step(
+        self,
+        closure: Closure | Sequence[Closure] | None = None,
+        reference: Closure | Sequence[Closure] | None = None,
+    ) -> Tensor | None:
         """One update. Returns the loss of the first pass, at the weights before the step.
 
         Args:
             closure: zeroes the gradients, computes the loss on one fixed batch, calls
                 ``backward`` and returns the loss. Called twice (once if α = 0 or r = 0 in every
-                group): prepare the batch outside it.
+                group): prepare the batch outside it. None after ``first_pass`` and
+                ``second_pass``; there is no loss to return then.
 
                 A sequence of closures, each for an equal piece of the batch, is m-sharpness
                 (Foret et al., §4.1): each piece climbs along its own gradient, and the mean of
                 the pieces' g makes the step, as on several devices that each climb by
                 themselves. ``model``'s running statistics become the mean over the pieces too.
+            reference: a closure like ``closure`` (or a sequence, one for each) on a part of its
+                batch, from which g1 is taken instead; with a quarter of the images a step costs
+                1.25 plain ones instead of 2. The loss and the running statistics are then the
+                part's, and draws are not replayed, because they are for other images.
 
         Raises:
-            TypeError: no closure.
-            RuntimeError: sparse gradients.
+            TypeError: no closure and no passes before; ``reference`` is not what it should be.
+            RuntimeError: sparse gradients; gradients of both passes in the same memory.
 
         If a pass raises, weights, statistics and random generators are as after the first pass
         and the base optimizer has made no step.
         """
+        if closure is None and reference is None and self._complete:
+            self._base_step()
+            return None
         closures = [closure] if callable(closure) else closure
         if not isinstance(closures, Sequence) or not closures or not all(map(callable, closures)):
             raise TypeError(
                 "GNP evaluates the gradient twice: call step(closure) with a function that zeroes "
                 f"the gradients, computes the loss, calls backward() and returns it (or a sequence "
-                f"of them), not {_describe(closure)}"
+                f"of them), not {_describe(closure)}; or step() after first_pass() and "
+                "second_pass()"
             )
+        references = [reference] if callable(reference) else reference
+        if references is None:
+            references = [None] * len(closures)
+        elif (
+            not isinstance(references, Sequence)
+            or len(references) != len(closures)
+            or not all(map(callable, references))
+        ):
+            raise TypeError("reference must be a closure for each closure")
+        self._remember_statistics()
+        reduce = self._averages_itself(len(closures))
         if len(closures) == 1:
-            loss = self._penalized_gradient(closures[0])
+            loss = self._penalized_gradient(closures[0], references[0], reduce)
         else:
-            loss = self._mean_over_pieces(closures)
+            loss = self._mean_over_pieces(closures, references, reduce)
+        self._completed(reduce)
         self._base_step()
         return loss
 
-    def _mean_over_pieces(self, closures: Sequence[Closure]) -> Tensor:
+    @contextmanager
+    def first_pass(self) -> Iterator[None]:
+        """Step without closures, its first part: inside, the gradient at the weights is computed.
+
+            with optimizer.first_pass():
+                loss = criterion(model(images), labels)
+                loss.backward()
+            if optimizer.needs_second_pass:
+                with optimizer.second_pass():
+                    criterion(model(images), labels).backward()
+            optimizer.step()
+
+        Both passes begin with gradients that are None or zero: ``second_pass`` finds them so,
+        ``zero_grad`` belongs before ``first_pass``. Forward passes belong inside too: running
+        statistics, random draws and DDP's reduction are switched here.
+        """
+        self._remember_statistics()
+        reduce = self._averages_itself(1)
+        with self._first_pass(reduce=reduce):
+            yield
+        if not self.needs_second_pass:
+            self._completed(reduce)
+
+    @contextmanager
+    def second_pass(self) -> Iterator[None]:
+        """Its second part: inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for
+        bit, and ``p.grad`` is g. See ``first_pass``.
+
+        Raises:
+            RuntimeError: no first pass before, or the step needs no second one.
+        """
+        if self._first is None:
+            raise RuntimeError(
+                "second_pass() comes after first_pass(), and only where needs_second_pass is True"
+            )
+        reduce = self._averages_itself(1)
+        with self._second_pass(reduce=reduce):
+            yield
+        self._completed(reduce)
+
+    @property
+    def needs_second_pass(self) -> bool:
+        """After ``first_pass``: is a second one to come? Not if α = 0 or r = 0 in every group, nor
+        in a step that climbs in an old direction (``direction_every``)."""
+        return self._first is not None
+
+    def renew_direction(self) -> None:
+        """Measure the direction anew in the next step (``direction_every``)."""
+        self._directions: dict[int, _Direction] = {}  # a piece of the batch → its direction
+        self._age = 0  # steps that used them
+
+    def _mean_over_pieces(
+        self, closures: Sequence[Closure], references: Sequence[Closure | None], reduce: bool
+    ) -> Tensor:
         """``p.grad`` ← mean of the pieces' g; returns the mean loss."""
         losses, total = [], None
         with averaged_norm_statistics(self.model, len(closures)) as after_piece:
-            for closure in closures:
-                losses.append(self._penalized_gradient(closure))
+            for piece, closures_of_piece in enumerate(zip(closures, references, strict=True)):
+                losses.append(self._penalized_gradient(*closures_of_piece, reduce, piece))
                 after_piece()
-                g = self._take_gradients()
-                total = g if total is None else [_add(*pair) for pair in zip(total, g, strict=True)]
-        for group, grads in zip(self.param_groups, total, strict=True):
-            for p, grad in zip(group["params"], grads, strict=True):
-                p.grad = None if grad is None else grad.div_(len(closures))
+                g = take_gradients(self.param_groups, copy=self._buckets_are_gradients)
+                total = g if total is None else [add(*pair) for pair in zip(total, g, strict=True)]
+        with torch.no_grad():
+            for grads in total:
+                for grad in grads:
+                    if grad is not None:
+                        grad.div_(len(closures))
+        give_gradients(self.param_groups, total)
         return torch.stack(losses).mean()
 
-    def _penalized_gradient(self, closure: Closure) -> Tensor:
-        """``p.grad`` ← g for one closure; returns its first loss."""
+    def _penalized_gradient(
+        self, closure: Closure, reference: Closure | None, reduce: bool, piece: int = 0
+    ) -> Tensor:
+        """``p.grad`` ← g for one piece of the batch; returns its first loss."""
         closure = torch.enable_grad()(closure)
-        single = all(0 in (self._alpha(group), self._r(group)) for group in self.param_groups)
-        draws = None
-        if self.replay_draws and not single:
-            draws = RandomState(p.device for p in self._parameters())
-        with true_gradients(self.model) if self.true_gradient else nullcontext():
-            loss = closure()
-        self._add_l2()
-        if single:
-            if self.normalize_reference:
-                self._normalize_gradients()
-            return loss
-        g1 = self._take_gradients()
-        norm = _norm(g1)
-        with self._climbed(g1, norm):
-            with self._second_pass(draws):
+        if reference is None or not self._has_penalty() or piece in self._directions:
+            with self._first_pass(piece, reduce):
+                loss = closure()
+        else:
+            with self._first_pass(piece, reduce, replay=False):
+                loss = torch.enable_grad()(reference)()
+        if self.needs_second_pass:
+            with self._second_pass(piece, reduce):
                 closure()
-            self._add_l2()  # of the climbed weights
-        self._mix_into_gradients(g1, norm)
         return loss
+
+    # ------------------------------------------------------------------ the two passes
+
+    @contextmanager
+    def _first_pass(
+        self, piece: int = 0, reduce: bool = False, replay: bool = True
+    ) -> Iterator[None]:
+        """After it either ``p.grad`` is g, or g1 is in ``_first`` and a second pass has to follow.
+
+        Args:
+            piece: of the batch; each has a direction of its own.
+            reduce: the gradients are averaged by ``average_gradients`` in the end, not by DDP.
+            replay: the second pass is on the same images.
+        """
+        self._first, self._complete = None, False
+        has_penalty = self._has_penalty()
+        direction = self._directions.get(piece) if has_penalty else None
+        with ExitStack() as stack:
+            if reduce:
+                stack.enter_context(self._ddp().no_sync())
+            if direction is not None:
+                with self._climbed_in_old_direction(direction):
+                    yield
+                    self._add_l2()  # of the climbed weights
+                return
+            draws = None
+            if self.replay_draws and has_penalty and replay:
+                draws = RandomState(p.device for g in self.param_groups for p in g["params"])
+            if self.true_gradient:
+                stack.enter_context(true_gradients(self.model))
+            yield
+        self._add_l2()
+        if has_penalty:
+            g1 = take_gradients(self.param_groups, copy=self._buckets_are_gradients)
+            self._first = _FirstPass(g1, draws)
+        elif self.normalize_reference:
+            self._normalize_gradients()
+
+    @contextmanager
+    def _second_pass(self, piece: int = 0, reduce: bool = False) -> Iterator[None]:
+        first, self._first = self._first, None
+        norm = norm_of(first.gradients)
+        with self._climbed(first.gradients, norm, piece):
+            with ExitStack() as stack:
+                if reduce:
+                    stack.enter_context(self._ddp().no_sync())
+                if first.draws is not None:
+                    stack.enter_context(first.draws.replayed())
+                if self.model is not None and self.batch_statistics == "first":
+                    stack.enter_context(frozen_norm_statistics(self.model))
+                yield
+            self._add_l2()  # of the climbed weights
+        if self.normalize_reference:
+            self._normalize(first.gradients, norm)
+        self._mix_into_gradients(first.gradients)
+
+    @contextmanager
+    def _climbed(self, g1: Gradients, norm: Tensor, piece: int) -> Iterator[None]:
+        """Inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for bit."""
+        with torch.no_grad():
+            directions, climb_norm = self._adapted(g1, norm)
+            epsilon = self._scaled(self.epsilon, norm.device)
+            if self.direction_every == 1:
+                scales = [
+                    climb_scale(climb_norm, self._r(group), epsilon) for group in self.param_groups
+                ]
+            else:
+                directions = self._keep_direction(directions, climb_norm, g1, norm, piece)
+                scales = [self._r(group) for group in self.param_groups]
+        with self._moved(directions, scales):
+            yield
+
+    def _adapted(self, g1: Gradients, norm: Tensor) -> tuple[Gradients, Tensor]:
+        """The climb's direction, and the norm that it is divided by: g1 and ‖g1‖, or T²g1 and
+        ‖T g1‖ where ``adaptive`` is on."""
+        groups = [
+            (g, group[self._keys["adaptive"]])
+            for g, group in zip(g1, self.param_groups, strict=True)
+        ]
+        if not any(adaptive for _, adaptive in groups):
+            return g1, norm
+        directions = [
+            [None if g is None else g.clone() for g in grads] if adaptive else grads
+            for grads, adaptive in groups
+        ]
+
+        def times_t() -> None:
+            for group, grads, (_, adaptive) in zip(
+                self.param_groups, directions, groups, strict=True
+            ):
+                if adaptive:
+                    pairs = with_gradient(group["params"], grads)
+                    for weights, device_grads in by_device_and_dtype(pairs):
+                        adaptive_(device_grads, weights, self.adaptive_eta)
+
+        times_t()
+        adapted_norm = norm_of(directions)
+        times_t()
+        return directions, adapted_norm
+
+    def _keep_direction(
+        self, directions: Gradients, climb_norm: Tensor, g1: Gradients, norm: Tensor, piece: int
+    ) -> Gradients:
+        """Directions of unit length, which are kept for the next ``direction_every`` − 1 steps."""
+        alphas = {self._alpha(group) for group in self.param_groups if self._r(group) > 0}
+        if len(alphas) > 1:
+            raise ValueError(
+                "direction_every needs one alpha for all groups: a step in an old direction takes "
+                f"one gradient, at θ + αr·d; these have {sorted(alphas)}"
+            )
+
+        def unit(gradients: Gradients, length: Tensor) -> Gradients:
+            inverse = climb_scale(length, 1.0, self._scaled(self.epsilon, length.device))
+            # An overflow (fp16) is skipped once; kept in a direction it would come back.
+            return [
+                [None if g is None else (g * inverse.to(g.device)).nan_to_num_(0, 0, 0) for g in gs]
+                for gs in gradients
+            ]
+
+        climb = unit(directions, climb_norm)
+        reference = None
+        if self.normalize_reference:
+            reference = climb if directions is g1 else unit(g1, norm)
+        self._directions[piece] = _Direction(climb, reference)
+        return climb
+
+    @contextmanager
+    def _climbed_in_old_direction(self, direction: _Direction) -> Iterator[None]:
+        """One gradient does for both: g1 + α(g2 − g1) = ∇L(θ + αr·d) up to terms in r².
+
+        With a normalised reference, which is d itself, g2 is taken at θ + r·d and mixed with it.
+        """
+        lengths = [
+            self._r(group) * (1 if self.normalize_reference else self._alpha(group))
+            for group in self.param_groups
+        ]
+        with self._moved(direction.climb, lengths):
+            yield
+        if self.normalize_reference:
+            with torch.no_grad():
+                reference = [
+                    [None if g is None else g * self._scaled(1.0, g.device) for g in grads]
+                    for grads in direction.reference
+                ]
+            self._mix_into_gradients(reference)
+
+    @contextmanager
+    def _moved(self, directions: Gradients, scales: Sequence[float | Tensor]) -> Iterator[None]:
+        """Inside, each group's weights are θ + scale · direction; afterwards θ, bit for bit."""
+        saved: list[tuple[list[Tensor], list[Tensor]]] = []  # (weights, their copies)
+        try:
+            with torch.no_grad():
+                for group, grads, scale in zip(self.param_groups, directions, scales, strict=True):
+                    if self._r(group) == 0:
+                        continue
+                    pairs = with_gradient(group["params"], grads)
+                    for weights, device_grads in by_device_and_dtype(pairs):
+                        # Rounding makes θ + s − s differ from θ: a copy is the way back.
+                        saved.append((weights, [w.clone() for w in weights]))
+                        here = scale.to(weights[0].device) if isinstance(scale, Tensor) else scale
+                        climb_(weights, device_grads, here)
+            yield
+        finally:
+            with torch.no_grad():
+                for weights, copies in saved:
+                    torch._foreach_copy_(weights, copies)
+
+    # ------------------------------------------------------------------ gradients
 
     @torch.no_grad()
     def _add_l2(self) -> None:
@@ -249,76 +555,12 @@ class GNP(Optimizer):
                 if p.grad is None:
                     p.grad = torch.zeros_like(p)
             pairs = [(p, p.grad) for p in weights]
-            for device_weights, grads in _by_device_and_dtype(pairs):
+            for device_weights, grads in by_device_and_dtype(pairs):
                 add_l2_(grads, device_weights, self._scaled(l2, grads[0].device))
 
-    def _scaled(self, value: float, device: torch.device) -> float | Tensor:
-        """A value in the units of the gradients, which the grad scaler may have scaled."""
-        if self.grad_scaler is None or not self.grad_scaler.is_enabled() or value == 0:
-            return value
-        # Asking the scaler for its scale would wait for the device.
-        return self.grad_scaler.scale(torch.full((), value, device=device))
-
-    def _r(self, group: dict) -> float:
-        return group[self._keys["r"]]
-
-    def _alpha(self, group: dict) -> float:
-        return group[self._keys["alpha"]]
-
-    def _parameters(self) -> Iterator[Tensor]:
-        return (p for group in self.param_groups for p in group["params"])
-
-    def _take_gradients(self) -> list[list[Tensor | None]]:
-        """The gradients, a list a group, taken away from the parameters.
-
-        Taken away, so that a closure that zeroes in place cannot overwrite g1.
-        """
-        taken = []
-        for group in self.param_groups:
-            taken.append([p.grad for p in group["params"]])
-            for p in group["params"]:
-                p.grad = None
-        sparse = [g for grads in taken for g in grads if g is not None and g.is_sparse]
-        if sparse:
-            raise RuntimeError("GNP needs dense gradients; build the embedding with sparse=False")
-        return taken
-
-    @contextmanager
-    def _climbed(self, g1: list[list[Tensor | None]], norm: Tensor) -> Iterator[None]:
-        """Inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for bit."""
-        epsilon = self._scaled(self.epsilon, norm.device)
-        saved: list[tuple[list[Tensor], list[Tensor]]] = []  # (weights, their copies)
-        with torch.no_grad():
-            try:
-                for group, grads in zip(self.param_groups, g1, strict=True):
-                    if self._r(group) == 0:
-                        continue
-                    pairs = _with_gradient(group["params"], grads)
-                    for device_weights, device_grads in _by_device_and_dtype(pairs):
-                        # Rounding makes θ + s − s differ from θ: a copy is the way back.
-                        saved.append((device_weights, [w.clone() for w in device_weights]))
-                        scale = climb_scale(norm, self._r(group), epsilon)
-                        climb_(device_weights, device_grads, scale.to(device_weights[0].device))
-                with torch.enable_grad():
-                    yield
-            finally:
-                for device_weights, copies in saved:
-                    torch._foreach_copy_(device_weights, copies)
-
-    @contextmanager
-    def _second_pass(self, draws: RandomState | None) -> Iterator[None]:
-        with ExitStack() as stack:
-            if draws is not None:
-                stack.enter_context(draws.replayed())
-            if self.model is not None and self.batch_statistics == "first":
-                stack.enter_context(frozen_norm_statistics(self.model))
-            yield
-
     @torch.no_grad()
-    def _mix_into_gradients(self, g1: list[list[Tensor | None]], norm: Tensor) -> None:
+    def _mix_into_gradients(self, g1: Gradients) -> None:
         """p.grad ← (1 − α) g1 + α p.grad; a missing gradient counts as zero."""
-        if self.normalize_reference:
-            self._normalize(g1, norm)
         for group, first in zip(self.param_groups, g1, strict=True):
             for p, g in zip(group["params"], first, strict=True):
                 if g is not None and p.grad is None:
@@ -326,38 +568,101 @@ class GNP(Optimizer):
                 elif g is None and p.grad is not None:
                     p.grad.mul_(self._alpha(group))
             second = [p.grad for p in group["params"]]
-            for second_grads, first_grads in _by_device_and_dtype(_with_gradient(second, first)):
+            for second_grads, first_grads in by_device_and_dtype(with_gradient(second, first)):
+                for a, b in zip(first_grads, second_grads, strict=True):
+                    if a.data_ptr() == b.data_ptr() and a.numel() > 0:
+                        raise RuntimeError(
+                            "the second pass wrote its gradients over the first's. DDP with "
+                            "gradient_as_bucket_view=True? Then pass it as model=…; other code "
+                            "that keeps gradients in buffers of its own must not do so"
+                        )
                 mix_(first_grads, second_grads, self._alpha(group))
 
     @torch.no_grad()
     def _normalize_gradients(self) -> None:
         """p.grad ← p.grad/‖g1‖ in the groups with r > 0; r = 0 is the base optimizer."""
-        grads = [[p.grad for p in group["params"]] for group in self.param_groups]
-        norm = _norm(grads)
+        grads = current_gradients(self.param_groups)
+        norm = norm_of(grads)
         moved = zip(grads, self.param_groups, strict=True)
         self._normalize([g for g, group in moved if self._r(group) > 0], norm)
 
-    def _normalize(self, gradients: list[list[Tensor | None]], norm: Tensor) -> None:
+    @torch.no_grad()
+    def _normalize(self, gradients: Gradients, norm: Tensor) -> None:
         """g ← g/(‖g1‖ + ε), in place and in the scaler's units; zero gradients stay zero."""
         epsilon = self._scaled(self.epsilon, norm.device)
-        _scale_(gradients, climb_scale(norm, self._scaled(1.0, norm.device), epsilon))
+        scale_(gradients, climb_scale(norm, self._scaled(1.0, norm.device), epsilon))
+
+    def _scaled(self, value: float, device: torch.device) -> float | Tensor:
+        """A value in the units of the gradients, which the grad scaler may have scaled."""
+        if not self._is_scaled or value == 0:
+            return value
+        # Asking the scaler for its scale would wait for the device.
+        return self.grad_scaler.scale(torch.full((), value, device=device))
+
+    @property
+    def _is_scaled(self) -> bool:
+        return self.grad_scaler is not None and self.grad_scaler.is_enabled()
+
+    def _has_penalty(self) -> bool:
+        return any(self._alpha(group) > 0 and self._r(group) > 0 for group in self.param_groups)
+
+    def _r(self, group: dict) -> float:
+        return group[self._keys["r"]]
+
+    def _alpha(self, group: dict) -> float:
+        return group[self._keys["alpha"]]
+
+    # ------------------------------------------------------------------ several processes
+
+    def _ddp(self) -> DistributedDataParallel | None:
+        model = getattr(self.model, "_orig_mod", self.model)  # torch.compile(ddp)
+        return model if isinstance(model, DistributedDataParallel) else None
+
+    @property
+    def _buckets_are_gradients(self) -> bool:
+        ddp = self._ddp()
+        return ddp is not None and ddp.gradient_as_bucket_view
+
+    def _averages_itself(self, pieces: int) -> bool:
+        """Does DDP leave this step's gradients alone, so that each process climbs by itself?
+
+        Where there is nothing to climb for, DDP's own reduction does, while backward runs.
+        """
+        ddp = self._ddp()
+        if ddp is None or self.sync_climb or dist.get_world_size(ddp.process_group) == 1:
+            return False
+        return self._has_penalty() or self.normalize_reference or pieces > 1
+
+    # ------------------------------------------------------------------ the update
+
+    def _remember_statistics(self) -> None:
+        self._statistics = NormStatistics(self.model) if self._is_scaled else None
+
+    def _completed(self, reduce: bool) -> None:
+        """``p.grad`` is g, but for the mean over the processes."""
+        if reduce:
+            average_gradients(self.base, self._ddp().process_group)
+        self._complete = True
 
     @torch.no_grad()
-    def _clip(self, max_norm: float) -> None:
-        grads = [[p.grad for p in self._parameters()]]
-        _scale_(grads, clip_scale(_norm(grads), max_norm))
-
     def _base_step(self) -> None:
-        scaler = self.grad_scaler
-        scaled = scaler is not None and scaler.is_enabled()
-        if scaled:
-            scaler.unscale_(self.base)
+        self._complete = False
+        grads = current_gradients(self.param_groups)
+        if self._is_scaled:
+            self.grad_scaler.unscale_(self.base)
+            # What is skipped below has not happened: a forward pass that overflowed must not stay
+            # in the running statistics.
+            self._statistics.restore_where(~norm_of(grads).isfinite())
+            self._statistics = None
         if self.max_grad_norm is not None:
-            self._clip(self.max_grad_norm)
-        if scaled:
-            scaler.step(self.base)  # does nothing if unscale_ met an inf or a NaN
+            scale_(grads, clip_scale(norm_of(grads), self.max_grad_norm))
+        if self._is_scaled:
+            self.grad_scaler.step(self.base)  # does nothing if unscale_ met an inf or a NaN
         else:
             self.base.step()
+        self._age += 1
+        if self._age >= self.direction_every:
+            self.renew_direction()
 
     # ------------------------------------------------------------------ one set of groups
 
@@ -378,7 +683,7 @@ class GNP(Optimizer):
         self.base.state = state
 
     def add_param_group(self, param_group: dict) -> None:
-        """Add a group; ``r``, ``alpha`` and ``l2`` in it override the optimizer's.
+        """Add a group; ``r``, ``alpha``, ``l2`` and ``adaptive`` in it override the optimizer's.
 
         Raises:
             ValueError: its r or l2 is negative, its α outside [0, 1], or one of them not finite.
@@ -406,21 +711,38 @@ class GNP(Optimizer):
         self.base.zero_grad(set_to_none)
 
     def state_dict(self) -> dict:
-        """The base's state dict; its groups carry ``r``, ``alpha`` and ``l2`` too."""
-        return self.base.state_dict()
+        """The base's state dict; its groups carry ``r``, ``alpha``, ``l2`` and ``adaptive`` too.
+
+        Hooks that were registered on this optimizer see it and its state dict, those on the base
+        see the base.
+        """
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        state_dict = self.base.state_dict()
+        for hook in self._optimizer_state_dict_post_hooks.values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        return state_dict
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state dict of a GNP or, keeping this one's r, α and l2, of a bare base optimizer.
+        """Load a state dict of a GNP or, keeping this one's r, α, l2 and ``adaptive``, of a bare
+        base optimizer.
 
         Raises:
             ValueError: other groups or sizes than this optimizer's (from the base).
         """
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
         kept = [{key: g[key] for key in self._keys.values()} for g in self.param_groups]
         self.base.load_state_dict(state_dict)
         for group, values in zip(self.param_groups, kept, strict=True):
             for name, value in values.items():
                 group.setdefault(name, value)
             self._check_group(group)
+        self.renew_direction()
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
 
     def __getstate__(self) -> dict:
         # Optimizer's own keeps three attributes and would lose the base.
@@ -442,44 +764,11 @@ class GNP(Optimizer):
             if not (math.isfinite(value) and 0 <= value <= upper):
                 expected = "≥ 0" if upper == math.inf else "from 0 (base optimizer) to 1 (SAM)"
                 raise ValueError(f"{name} must be finite and {expected}, not {value}")
+        if not isinstance(group[self._keys["adaptive"]], bool):
+            raise TypeError(
+                f"adaptive must be True or False, not {_describe(group[self._keys['adaptive']])}"
+            )
 
 
 def _describe(value: object) -> str:
     return value.__name__ + " (a class)" if isinstance(value, type) else repr(type(value).__name__)
-
-
-def _norm(gradients: list[list[Tensor | None]]) -> Tensor:
-    return global_norm([g for grads in gradients for g in grads if g is not None])
-
-
-def _scale_(gradients: list[list[Tensor | None]], scale: Tensor) -> None:
-    """Multiply all of them by a 0-d tensor, in place."""
-    present = [(g, g) for grads in gradients for g in grads if g is not None]
-    for same_device, _ in _by_device_and_dtype(present):
-        torch._foreach_mul_(same_device, scale.to(same_device[0].device))
-
-
-def _add(left: list[Tensor | None], right: list[Tensor | None]) -> list[Tensor | None]:
-    """Sums of two pieces' gradients, into the left ones where both are present."""
-    return [
-        b if a is None else a if b is None else a.add_(b) for a, b in zip(left, right, strict=True)
-    ]
-
-
-def _with_gradient(
-    tensors: list[Tensor], grads: list[Tensor | None]
-) -> list[tuple[Tensor, Tensor]]:
-    return [(t, g) for t, g in zip(tensors, grads, strict=True) if g is not None]
-
-
-def _by_device_and_dtype(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list, list]]:
-    """Pairs of tensors as pairs of lists, each list of one device and dtype.
-
-    ``torch._foreach_*`` with a 0-d tensor on one device needs lists of that device.
-    """
-    lists: dict[tuple, tuple[list, list]] = {}
-    for left, right in pairs:
-        group = lists.setdefault((left.device, left.dtype), ([], []))
-        group[0].append(left)
-        group[1].append(right)
-    return list(lists.values())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
@@ -43,6 +44,44 @@ def frozen_norm_statistics(model: nn.Module) -> Iterator[None]:
             setattr(module, name, value)
 
 
+class NormStatistics:
+    """A copy of the running statistics that the next forward pass of ``model`` would change."""
+
+    def __init__(self, model: nn.Module | None):
+        modules = _tracking(model)
+        self.buffers = [b for m in modules for b in (m.running_mean, m.running_var)]
+        self.counters = [
+            m.num_batches_tracked for m in modules if m.num_batches_tracked is not None
+        ]
+        self._of_buffers = [b.clone() for b in self.buffers]
+        self._of_counters = [c.clone() for c in self.counters]
+
+    def restore(self) -> None:
+        _copy_(self.buffers, self._of_buffers)
+        _copy_(self.counters, self._of_counters)
+
+    def restore_where(self, condition: Tensor) -> None:
+        """Restore if ``condition`` (0-d, bool) holds, without asking the device whether it does."""
+        pairs = zip(
+            [*self.buffers, *self.counters], [*self._of_buffers, *self._of_counters], strict=True
+        )
+        for now, before in pairs:
+            now.copy_(torch.where(condition.to(now.device), before, now))
+
+
+def _tracking(model: nn.Module | None) -> list[_NormBase]:
+    """The normalisation layers in training mode that have running statistics."""
+    every = () if model is None else model.modules()
+    return [
+        m for m in every if isinstance(m, _NormBase) and m.training and m.running_mean is not None
+    ]
+
+
+def _copy_(targets: list[Tensor], sources: list[Tensor]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
+
+
 @contextmanager
 def averaged_norm_statistics(model: nn.Module | None, pieces: int) -> Iterator[Callable[[], None]]:
     """Running statistics of a batch that goes through the network in ``pieces`` pieces.
@@ -52,33 +91,42 @@ def averaged_norm_statistics(model: nn.Module | None, pieces: int) -> Iterator[C
     yields after every piece. By an exception the statistics before the batch come back. Without a
     model nothing is averaged.
     """
-    every = () if model is None else model.modules()
-    modules = [m for m in every if isinstance(m, _NormBase) and m.training]
-    buffers = [b for m in modules for b in (m.running_mean, m.running_var) if b is not None]
-    counters = [m.num_batches_tracked for m in modules if m.num_batches_tracked is not None]
-    before = [[b.clone() for b in buffers], [c.clone() for c in counters]]
-    means = [torch.zeros_like(b) for b in buffers]
+    before = NormStatistics(model)
+    means = [torch.zeros_like(b) for b in before.buffers]
     done = 0
-
-    def copy_(targets: list[Tensor], sources: list[Tensor]) -> None:
-        for target, source in zip(targets, sources, strict=True):
-            target.copy_(source)
 
     def after_piece() -> None:
         nonlocal done
-        for mean, buffer in zip(means, buffers, strict=True):
+        for mean, buffer in zip(means, before.buffers, strict=True):
             mean.add_(buffer, alpha=1 / pieces)
         done += 1
-        copy_(buffers, before[0] if done < pieces else means)
-        if done < pieces:  # the pieces together count as one batch
-            copy_(counters, before[1])
+        if done < pieces:
+            before.restore()  # the pieces together count as one batch
+        else:
+            _copy_(before.buffers, means)
 
     try:
         yield after_piece
     except BaseException:
-        copy_(buffers, before[0])
-        copy_(counters, before[1])
+        before.restore()
         raise
+
+
+@torch.no_grad()
+def average_norm_statistics(
+    model: nn.Module, process_group: "dist.ProcessGroup | None" = None
+) -> None:
+    """Running statistics of ``model`` ← their mean over the processes.
+
+    When each process climbs by itself, its running statistics are those of its own images.
+    Averaging now and then (before an evaluation or a checkpoint) gives the same as averaging after
+    each step, because the statistics are a linear function of what they have seen.
+    """
+    for module in model.modules():
+        if isinstance(module, _NormBase) and module.running_mean is not None:
+            for buffer in (module.running_mean, module.running_var):
+                buffer.div_(dist.get_world_size(process_group))
+                dist.all_reduce(buffer, group=process_group)
 
 
 @contextmanager

@@ -35,10 +35,18 @@ def climb_scale(norm: Tensor, r: float | Tensor, epsilon: float | Tensor = 0.0) 
     return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))
 
 
-def climb_(weights: list[Tensor], gradients: list[Tensor], scale: Tensor) -> None:
-    """weights ← weights + scale · gradients, in place. ``scale`` is 0-d, r/‖g‖ of all groups."""
-    steps = torch._foreach_mul(gradients, scale)
+def climb_(weights: list[Tensor], directions: list[Tensor], scale: float | Tensor) -> None:
+    """weights ← weights + scale · directions, in place. A ``scale`` that is a tensor is 0-d."""
+    steps = torch._foreach_mul(directions, scale)
     torch._foreach_add_(weights, steps)
+
+
+def adaptive_(gradients: list[Tensor], weights: list[Tensor], eta: float) -> None:
+    """gradients ← T · gradients with T = |weights| + η, in place: once gives what ASAM's norm is
+    taken of, twice its direction (Kwon et al., arXiv 2102.11600, §4: ε = r · T²g/‖T g‖)."""
+    scales = torch._foreach_abs(weights)
+    torch._foreach_add_(scales, eta)
+    torch._foreach_mul_(gradients, scales)
 
 
 def clip_scale(norm: Tensor, max_norm: float) -> Tensor:

@@ -1,0 +1,147 @@
+"""Gradients of all parameter groups as lists of lists, and what GNP does with them as a whole.
+
+A parameter without a gradient has None in its place; it counts as having gradient zero. Sharded
+tensors (``DTensor``, FSDP2) are worked on in place through their local shards; only norms, which
+are over all shards, need the other processes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gnp.optim.update_rule import global_norm
+
+try:
+    from torch.distributed.tensor import DTensor
+except ImportError:  # a torch without distributed support has no sharded tensors
+
+    class DTensor:  # type: ignore[no-redef]
+        pass
+
+
+Gradients = list[list[Tensor | None]]  # a list a parameter group
+BUCKET_BYTES = 25 * 2**20  # what DDP reduces at once by default
+
+
+def take_gradients(groups: Iterable[dict], copy: bool = False) -> Gradients:
+    """The gradients, taken away from the parameters, so that a closure that zeroes them in place
+    cannot overwrite them.
+
+    Args:
+        copy: for gradients whose memory is written again by the next backward pass (DDP's
+            ``gradient_as_bucket_view``).
+
+    Raises:
+        RuntimeError: sparse gradients.
+    """
+    taken: Gradients = []
+    for group in groups:
+        taken.append([p.grad for p in group["params"]])
+        for p in group["params"]:
+            p.grad = None
+    present = [g for grads in taken for g in grads if g is not None]
+    if any(g.is_sparse for g in present):
+        raise RuntimeError("GNP needs dense gradients; build the embedding with sparse=False")
+    if copy:
+        taken = [[None if g is None else g.clone() for g in grads] for grads in taken]
+    return taken
+
+
+def give_gradients(groups: Iterable[dict], gradients: Gradients) -> None:
+    """``p.grad`` ← gradients."""
+    for group, grads in zip(groups, gradients, strict=True):
+        for p, grad in zip(group["params"], grads, strict=True):
+            p.grad = grad
+
+
+def current_gradients(groups: Iterable[dict]) -> Gradients:
+    return [[p.grad for p in group["params"]] for group in groups]
+
+
+def norm_of(gradients: Gradients) -> Tensor:
+    """Euclidean norm over all groups and all shards: 0-d."""
+    present = [g for grads in gradients for g in grads if g is not None]
+    plain = [g for g in present if not isinstance(g, DTensor)]
+    sharded = [g for g in present if isinstance(g, DTensor)]
+    if not sharded:
+        return global_norm(plain)
+    of_shards = global_norm(sharded).full_tensor()
+    return torch.linalg.vector_norm(torch.stack([global_norm(plain).to(of_shards), of_shards]))
+
+
+def scale_(gradients: Gradients, scale: Tensor) -> None:
+    """Multiply all of them by a 0-d tensor, in place."""
+    present = [(g, g) for grads in gradients for g in grads if g is not None]
+    for same_device, _ in by_device_and_dtype(present):
+        torch._foreach_mul_(same_device, scale.to(same_device[0].device))
+
+
+def add(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Sums, into the left ones where both are present."""
+    return [
+        b if a is None else a if b is None else a.add_(b) for a, b in zip(left, right, strict=True)
+    ]
+
+
+def with_gradient(
+    tensors: Sequence[Tensor], grads: Sequence[Tensor | None]
+) -> list[tuple[Tensor, Tensor]]:
+    return [(t, g) for t, g in zip(tensors, grads, strict=True) if g is not None]
+
+
+def by_device_and_dtype(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[list, list]]:
+    """Pairs of tensors (of their local shards) as pairs of lists, of one device and dtype each.
+
+    ``torch._foreach_*`` with a 0-d tensor on one device needs lists of that device. To be called
+    under ``no_grad``.
+    """
+    lists: dict[tuple, tuple[list, list]] = {}
+    for left, right in pairs:
+        group = lists.setdefault((left.device, left.dtype), ([], []))
+        group[0].append(_local(left))
+        group[1].append(_local(right))
+    return list(lists.values())
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+@torch.no_grad()
+def average_gradients(base: Optimizer, process_group: "dist.ProcessGroup | None" = None) -> None:
+    """``p.grad`` ← its mean over the processes, one all-reduce for each 25 MiB.
+
+    A parameter that has no gradient here counts as zero: which have one may differ from process
+    to process.
+    """
+    lists: dict[tuple, list[Tensor]] = {}
+    for group in base.param_groups:
+        for p in group["params"]:
+            if p.requires_grad:
+                if p.grad is None:
+                    p.grad = torch.zeros_like(p)
+                lists.setdefault((p.grad.device, p.grad.dtype), []).append(p.grad)
+    processes = dist.get_world_size(process_group)
+    for grads in lists.values():
+        for bucket in _buckets(grads):
+            flat = torch.cat([g.reshape(-1) for g in bucket]).div_(processes)
+            dist.all_reduce(flat, group=process_group)
+            pieces = flat.split([g.numel() for g in bucket])
+            torch._foreach_copy_(
+                bucket, [f.view_as(g) for f, g in zip(pieces, bucket, strict=True)]
+            )
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    bucket, size = [], 0
+    for tensor in tensors:
+        if bucket and size + tensor.nbytes > BUCKET_BYTES:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += tensor.nbytes
+    if bucket:
+        yield bucket

@@ -1,0 +1,267 @@
+"""Cheaper steps: the reference gradient on a part of the batch, a direction for several steps."""
+
+import copy
+
+import pytest
+import torch
+from naive import closure_for, gradients, problem
+from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from gnp.optim import GNP
+
+R, ALPHA = 0.3, 0.8
+
+
+def length(tensors):
+    return sum((t**2).sum() for t in tensors).sqrt()
+
+
+def assert_moved_by(before, params, expected):
+    for b, p, e in zip(before, params, expected, strict=True):
+        torch.testing.assert_close(b - p.detach(), e, rtol=1e-11, atol=1e-13)
+
+
+def part_of(problem_, rows):
+    model, _, _, x, y = problem_
+    names = [n for n, _ in model.named_parameters()]
+
+    def loss_of(ps):
+        weights = dict(zip(names, ps, strict=True))
+        return cross_entropy(functional_call(model, weights, (x[rows],)), y[rows])
+
+    return loss_of
+
+
+def along(params, steps):
+    return [(p + s).detach().requires_grad_() for p, s in zip(params, steps, strict=True)]
+
+
+# ---------------------------------------------------------------------- a part of the batch
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_reference_on_a_part_gives_g1_and_the_whole_batch_g2(normalize):
+    whole = problem()
+    _, params, loss_of, *_ = whole
+    part = part_of(whole, slice(0, 4))
+    g1 = gradients(part, params)
+    norm = length(g1)
+    g2 = gradients(loss_of, along(params, [R * g / norm for g in g1]))
+    if normalize:
+        g1 = [g / norm for g in g1]
+    expected = [(1 - ALPHA) * a + ALPHA * b for a, b in zip(g1, g2, strict=True)]
+    before = [p.detach().clone() for p in params]
+    optimizer = GNP(torch.optim.SGD(params, lr=1.0), R, ALPHA, normalize_reference=normalize)
+    first = part(before)
+    loss = optimizer.step(
+        closure_for(optimizer, lambda: loss_of(params)),
+        closure_for(optimizer, lambda: part(params)),
+    )
+    assert_moved_by(before, params, expected)
+    torch.testing.assert_close(loss, first)
+
+
+def test_where_there_is_nothing_to_climb_for_the_whole_batch_is_used():
+    whole = problem()
+    _, params, loss_of, *_ = whole
+    expected = gradients(loss_of, params)
+    before = [p.detach().clone() for p in params]
+    optimizer = GNP(torch.optim.SGD(params, lr=1.0), r=0.0)
+    optimizer.step(
+        closure_for(optimizer, lambda: loss_of(params)), lambda: pytest.fail("not to be called")
+    )
+    assert_moved_by(before, params, expected)
+
+
+def test_each_piece_has_its_own_reference():
+    whole = problem()
+    _, params, *_ = whole
+    pieces = [part_of(whole, slice(i, i + 8)) for i in (0, 8)]
+    parts = [part_of(whole, slice(i, i + 2)) for i in (0, 8)]
+    expected = [torch.zeros_like(p) for p in params]
+    for piece, part in zip(pieces, parts, strict=True):
+        g1 = gradients(part, params)
+        g2 = gradients(piece, along(params, [R * g / length(g1) for g in g1]))
+        for e, a, b in zip(expected, g1, g2, strict=True):
+            e += ((1 - ALPHA) * a + ALPHA * b) / 2
+    before = [p.detach().clone() for p in params]
+    optimizer = GNP(torch.optim.SGD(params, lr=1.0), R, ALPHA)
+
+    def closures(losses):
+        return [closure_for(optimizer, lambda f=f: f(params)) for f in losses]
+
+    optimizer.step(closures(pieces), closures(parts))
+    assert_moved_by(before, params, expected)
+
+
+@pytest.mark.parametrize("reference", [[], [lambda: None] * 2, [3], 3])
+def test_references_that_do_not_match_are_refused(reference):
+    _, params, loss_of, *_ = problem()
+    optimizer = GNP(torch.optim.SGD(params, lr=1.0))
+    with pytest.raises(TypeError, match="reference"):
+        optimizer.step(closure_for(optimizer, lambda: loss_of(params)), reference)
+
+
+def test_draws_for_other_images_are_not_replayed():
+    seen = []
+    p = nn.Parameter(torch.ones(2))
+    optimizer = GNP(torch.optim.SGD([p], lr=0.1))
+
+    def loss():
+        seen.append(torch.rand(2))
+        return (p * seen[-1]).sum()
+
+    optimizer.step(closure_for(optimizer, loss), closure_for(optimizer, loss))
+    assert not torch.equal(*seen)
+
+
+# ---------------------------------------------------------------------- a direction for k steps
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_steps_between_take_one_gradient_along_the_old_direction(normalize, adaptive):
+    _, params, loss_of, *_ = problem()
+    optimizer = GNP(
+        torch.optim.SGD(params, lr=0.1),
+        R,
+        ALPHA,
+        normalize_reference=normalize,
+        adaptive=adaptive,
+        direction_every=3,
+    )
+    calls = []
+
+    def loss():
+        calls.append(None)
+        return loss_of(params)
+
+    direction = unit = None
+    for step in range(7):
+        count, before = len(calls), [p.detach().clone().requires_grad_() for p in params]
+        optimizer.step(closure_for(optimizer, loss))
+        if step % 3 == 0:
+            assert len(calls) - count == 2
+            g1 = gradients(loss_of, before)
+            unit = [g / length(g1) for g in g1]
+            scales = [p.detach().abs() + 0.01 if adaptive else torch.ones_like(p) for p in before]
+            scaled = length([t * g for t, g in zip(scales, g1, strict=True)])
+            direction = [t**2 * g / scaled for t, g in zip(scales, g1, strict=True)]
+            g2 = gradients(loss_of, along(before, [R * d for d in direction]))
+            reference = unit if normalize else g1
+            expected = [(1 - ALPHA) * a + ALPHA * b for a, b in zip(reference, g2, strict=True)]
+        else:
+            assert len(calls) - count == 1
+            far = R if normalize else ALPHA * R
+            expected = gradients(loss_of, along(before, [far * d for d in direction]))
+            if normalize:
+                expected = [
+                    (1 - ALPHA) * u + ALPHA * g for u, g in zip(unit, expected, strict=True)
+                ]
+        assert_moved_by(before, params, [0.1 * e for e in expected])
+
+
+def test_with_its_own_direction_the_single_gradient_is_the_mix_to_first_order():
+    """The reason for one gradient at θ + αr·d: the error falls with r², and is not zero."""
+    _, params, loss_of, *_ = problem()
+    g1 = gradients(loss_of, params)
+    unit = [g / length(g1) for g in g1]
+
+    def error(r):
+        g2 = gradients(loss_of, along(params, [r * u for u in unit]))
+        mix = [(1 - ALPHA) * a + ALPHA * b for a, b in zip(g1, g2, strict=True)]
+        single = gradients(loss_of, along(params, [ALPHA * r * u for u in unit]))
+        return length([a - b for a, b in zip(mix, single, strict=True)]).item()
+
+    assert error(0.1) / error(0.01) == pytest.approx(100, rel=0.2)
+
+
+def test_weights_come_back_and_statistics_count_once_in_steps_between():
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6))
+    x = torch.randn(8, 4)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), model=model, direction_every=4)
+    before = [p.detach().clone() for p in model.parameters()]
+    for _ in range(4):
+        optimizer.step(closure_for(optimizer, lambda: model(x).square().mean()))
+    assert all(torch.equal(b, p) for b, p in zip(before, model.parameters(), strict=True))
+    assert model[1].num_batches_tracked == 4
+
+
+def test_pieces_have_directions_of_their_own():
+    whole = problem()
+    _, params, *_ = whole
+    pieces = [part_of(whole, slice(i, i + 8)) for i in (0, 8)]
+    optimizer = GNP(torch.optim.SGD(params, lr=0.1), R, ALPHA, direction_every=2)
+    closures = [closure_for(optimizer, lambda f=f: f(params)) for f in pieces]
+    directions = []
+    for piece in pieces:
+        g = gradients(piece, params)
+        directions.append([x / length(g) for x in g])
+    optimizer.step(closures)
+    before = [p.detach().clone().requires_grad_() for p in params]
+    optimizer.step(closures)
+    expected = [torch.zeros_like(p) for p in params]
+    for piece, direction in zip(pieces, directions, strict=True):
+        g = gradients(piece, along(before, [ALPHA * R * d for d in direction]))
+        for e, x in zip(expected, g, strict=True):
+            e += 0.1 * x / 2
+    assert_moved_by(before, params, expected)
+
+
+def test_it_is_measured_anew_after_loading_and_when_asked():
+    _, params, loss_of, *_ = problem()
+    optimizer = GNP(torch.optim.SGD(params, lr=0.1), direction_every=100)
+    calls = []
+
+    def step():
+        calls.clear()
+
+        def loss():
+            calls.append(None)
+            return loss_of(params)
+
+        optimizer.step(closure_for(optimizer, loss))
+        return len(calls)
+
+    assert [step(), step()] == [2, 1]
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert [step(), step()] == [2, 1]
+    optimizer.renew_direction()
+    assert step() == 2
+
+
+def test_an_overflow_does_not_stay_in_the_direction():
+    _, params, loss_of, *_ = problem()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    base = torch.optim.SGD(params, lr=0.1)
+    optimizer = GNP(base, R, ALPHA, grad_scaler=scaler, direction_every=3)
+    overflow = True
+
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_of(params)
+        scaler.scale(loss).backward()
+        if overflow:
+            params[0].grad[0, 0] = float("inf")
+        return loss.detach()
+
+    before = [p.detach().clone() for p in params]
+    optimizer.step(closure)
+    scaler.update()
+    assert all(torch.equal(b, p) for b, p in zip(before, params, strict=True))
+    overflow = False
+    optimizer.step(closure)
+    assert not any(torch.equal(b, p) for b, p in zip(before, params, strict=True))
+    assert all(p.isfinite().all() for p in params)
+
+
+def test_different_alphas_have_no_single_gradient():
+    _, params, loss_of, *_ = problem()
+    groups = [{"params": params[:2], "alpha": 0.5}, {"params": params[2:]}]
+    optimizer = GNP(torch.optim.SGD(groups, lr=0.1), direction_every=2)
+    before = [p.detach().clone() for p in params]
+    with pytest.raises(ValueError, match="one alpha"):
+        optimizer.step(closure_for(optimizer, lambda: loss_of(params)))
+    assert all(torch.equal(b, p) for b, p in zip(before, params, strict=True))
