@@ -116,6 +116,20 @@ def test_zeroing_gradients_in_place_does_not_destroy_the_first_gradient():
     assert equal(*results)
 
 
+def test_gradients_of_both_passes_in_the_same_memory_are_refused():
+    """As DDP's bucket views are: g1 would silently become g2."""
+    p, buffer = nn.Parameter(torch.ones(2)), torch.zeros(2)
+    optimizer = GNP(torch.optim.SGD([p], lr=0.1))
+
+    def closure():
+        p.grad = buffer.copy_(2 * p.detach())
+        return p.sum()
+
+    with pytest.raises(RuntimeError, match="gradient_as_bucket_view"):
+        optimizer.step(closure)
+    assert p.tolist() == [1, 1]
+
+
 class Allocations(torch.utils._python_dispatch.TorchDispatchMode):
     """Counts bytes of live storages made while it is active (CPU has no allocator statistics)."""
 
@@ -380,6 +394,64 @@ def test_copies_keep_the_base(duplicate):
     assert twin.param_groups[0]["r"] == 0.05
     assert len(twin.state) == 4
     assert "GNP(r=0.05, alpha=0.7" in repr(twin)
+
+
+def test_state_dict_hooks_run_on_the_wrapper_and_on_the_base():
+    net = nn.Linear(2, 1)
+    base = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer = GNP(base)
+    seen = []
+    for owner in (optimizer, base):
+        owner.register_state_dict_pre_hook(lambda o: seen.append(("before saving", o)))
+        owner.register_state_dict_post_hook(lambda o, d: seen.append(("after saving", o)))
+        owner.register_load_state_dict_pre_hook(lambda o, d: seen.append(("before loading", o)))
+        owner.register_load_state_dict_post_hook(lambda o: seen.append(("after loading", o)))
+    optimizer.register_state_dict_post_hook(lambda o, d: {**d, "note": 1})
+    optimizer.register_load_state_dict_pre_hook(lambda o, d: {k: d[k] for k in d if k != "note"})
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state)
+    assert state["note"] == 1
+    for what in ("before saving", "after saving", "before loading", "after loading"):
+        assert [o for w, o in seen if w == what].count(optimizer) == 1
+        assert [o for w, o in seen if w == what].count(base) == 1
+
+
+@pytest.mark.parametrize("kind", ["SGD", "AdamW", "Adam", "RMSprop"])
+def test_the_bases_paths_are_equal(kind):
+    """One tensor after another, all together, fused: the same steps."""
+    results = []
+    paths = [{"foreach": False}, {"foreach": True}]
+    paths += [{"fused": True}] if kind != "RMSprop" else []
+    for path in paths:
+        torch.manual_seed(1)
+        net = network()
+        base = getattr(torch.optim, kind)(net.parameters(), lr=0.01, **path)
+        optimizer = GNP(base, r=0.3, l2=0.01, max_grad_norm=0.1, adaptive=True)
+        for _ in range(4):
+            optimizer.step(make_closure(net, optimizer))
+        results.append([p.detach() for p in net.parameters()])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_group_added_later_climbs_too():
+    first, second = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = GNP(torch.optim.SGD([first], lr=0.1, momentum=0.9), r=0.5)
+    optimizer.add_param_group({"params": [second], "alpha": 1.0, "lr": 0.2})
+    assert len(optimizer.base.param_groups) == 2
+    seen = []
+
+    def closure():
+        optimizer.zero_grad()
+        seen.append(second.detach().clone())
+        loss = first.sum() + 0.5 * second.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    torch.testing.assert_close(seen[1] - seen[0], torch.full((2,), 0.25))  # 0.5 · 1/‖(1,1,1,1)‖
+    torch.testing.assert_close(second.detach(), 1 - 0.2 * torch.full((2,), 1.25))  # α = 1: g2
 
 
 def test_step_hooks_run():
