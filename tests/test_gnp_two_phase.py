@@ -109,6 +109,30 @@ def test_passes_out_of_order_are_refused():
         optimizer.step()  # a gradient is stepped with once
 
 
+def test_a_trainers_idle_closure_is_not_called():
+    """Lightning's manual optimization passes one to every step."""
+    p = nn.Parameter(torch.ones(2))
+    optimizer = GNP(torch.optim.SGD([p], lr=0.1))
+    with optimizer.first_pass():
+        p.sum().backward()
+    with optimizer.second_pass():
+        p.sum().backward()
+    optimizer.step(lambda: pytest.fail("called"))
+    torch.testing.assert_close(p.detach(), torch.full((2,), 0.9))
+
+
+def test_zeroing_the_gradients_gives_a_step_up():
+    p = nn.Parameter(torch.ones(2))
+    optimizer = GNP(torch.optim.SGD([p], lr=0.1), r=0.0)
+    with optimizer.first_pass():
+        p.sum().backward()
+    optimizer.zero_grad()
+    with pytest.raises(TypeError, match="closure"):
+        optimizer.step()
+    optimizer.step(closure_for(optimizer, p.sum))
+    torch.testing.assert_close(p.detach(), torch.full((2,), 0.9))
+
+
 def test_a_scaler_of_the_loop_may_do_the_unscaling():
     """As a trainer does that calls ``scaler.step(optimizer)`` and knows no closures."""
     _, params, loss_of, *_ = problem()

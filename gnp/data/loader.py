@@ -1,6 +1,6 @@
 """Batches of an epoch, made on the device."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ def batches(
     generator: torch.Generator,
     memory_format: torch.memory_format = torch.contiguous_format,
     drop_last: bool = True,
+    share: Callable[[int], slice] = slice,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in an order from ``generator``, which lives on the data's device.
 
@@ -44,6 +45,9 @@ def batches(
     Args:
         drop_last: leave out the last N mod B images of the order ("Fidelity" in the README), or
             give them as a smaller batch.
+        share: size of a batch → its rows that are yielded. A batch is always drawn and augmented
+            as a whole, so that several processes that take a share each see together what one
+            would see alone.
     """
     train = data.train
     normalise = Normalise(data.mean, data.std, train.images.device)
@@ -55,4 +59,5 @@ def batches(
         inputs, targets = augmentation.batch(
             images[chosen], train.labels[chosen], normalise, data.num_classes, generator
         )
-        yield inputs.contiguous(memory_format=memory_format), targets
+        rows = share(len(inputs))
+        yield inputs[rows].contiguous(memory_format=memory_format), targets[rows]

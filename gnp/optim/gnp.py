@@ -219,7 +219,7 @@ class GNP(Optimizer):
         self.direction_every = direction_every
         self.sync_climb = sync_climb
         self._first: _FirstPass | None = None  # between the two passes
-        self._complete = False  # p.grad is g
+        self._complete = False  # p.grad is g, by two passes without a closure
         self._statistics: NormStatistics | None = None  # before the batch, for a skipped step
         self.renew_direction()
         state, groups = base.state, list(base.param_groups)
@@ -240,8 +240,9 @@ class GNP(Optimizer):
         Args:
             closure: zeroes the gradients, computes the loss on one fixed batch, calls
                 ``backward`` and returns the loss. Called twice (once if α = 0 or r = 0 in every
-                group): prepare the batch outside it. None after ``first_pass`` and
-                ``second_pass``; there is no loss to return then.
+                group): prepare the batch outside it. After ``first_pass`` and ``second_pass`` it
+                is None or (some trainers pass one always) not called, and there is no loss to
+                return.
 
                 A sequence of closures, each for an equal piece of the batch, is m-sharpness
                 (Foret et al., §4.1): each piece climbs along its own gradient, and the mean of
@@ -259,7 +260,7 @@ class GNP(Optimizer):
         If a pass raises, weights, statistics and random generators are as after the first pass
         and the base optimizer has made no step.
         """
-        if closure is None and reference is None and self._complete:
+        if self._complete:
             self._base_step()
             return None
         closures = [closure] if callable(closure) else closure
@@ -285,7 +286,7 @@ class GNP(Optimizer):
             loss = self._penalized_gradient(closures[0], references[0], reduce)
         else:
             loss = self._mean_over_pieces(closures, references, reduce)
-        self._completed(reduce)
+        self._average(reduce)
         self._base_step()
         return loss
 
@@ -310,7 +311,8 @@ class GNP(Optimizer):
         with self._first_pass(reduce=reduce):
             yield
         if not self.needs_second_pass:
-            self._completed(reduce)
+            self._average(reduce)
+            self._complete = True
 
     @contextmanager
     def second_pass(self) -> Iterator[None]:
@@ -327,7 +329,8 @@ class GNP(Optimizer):
         reduce = self._averages_itself(1)
         with self._second_pass(reduce=reduce):
             yield
-        self._completed(reduce)
+        self._average(reduce)
+        self._complete = True
 
     @property
     def needs_second_pass(self) -> bool:
@@ -638,11 +641,9 @@ class GNP(Optimizer):
     def _remember_statistics(self) -> None:
         self._statistics = NormStatistics(self.model) if self._is_scaled else None
 
-    def _completed(self, reduce: bool) -> None:
-        """``p.grad`` is g, but for the mean over the processes."""
+    def _average(self, reduce: bool) -> None:
         if reduce:
             average_gradients(self.base, self._ddp().process_group)
-        self._complete = True
 
     @torch.no_grad()
     def _base_step(self) -> None:
@@ -708,6 +709,7 @@ class GNP(Optimizer):
         group.update(values)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        self._complete = False
         self.base.zero_grad(set_to_none)
 
     def state_dict(self) -> dict:

@@ -16,12 +16,15 @@ PACKAGES = ("torch", "torchvision", "timm", "hydra-core", "omegaconf", "numpy")
 CODE = Path(__file__).resolve().parents[2]
 
 
-def describe_environment(device: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def describe_environment(
+    device: str, overrides: Sequence[str] = (), processes: int = 1
+) -> dict[str, Any]:
     """Facts about this start: plain values, no host or user name, no absolute path.
 
     Args:
         device: the accelerator's name, or "cpu".
         overrides: the command line's settings; those that name places are left out.
+        processes: how many train together.
     """
     places = tuple(".".join(path) + "=" for path in PLACES)
     return {
@@ -34,6 +37,7 @@ def describe_environment(device: str, overrides: Sequence[str] = ()) -> dict[str
         "processor": _processor(),
         "cores": os.cpu_count(),
         "device": device,
+        "processes": processes,
     }
 
 

@@ -101,6 +101,10 @@ class OptimizerConfig:
     true_gradient: bool = False
     penalty_warmup: str = "none"
     penalty_warmup_epochs: int = 0
+    adaptive: bool = False
+    adaptive_eta: float = 0.01
+    reference_fraction: float = 1.0
+    direction_every: int = 1
 
 
 @dataclass
@@ -282,6 +286,24 @@ def _check_values(config: Config) -> None:
         ),
         ("optimizer.epsilon", optimizer.epsilon, 0 <= optimizer.epsilon < math.inf, "≥ 0"),
         (
+            "optimizer.adaptive_eta",
+            optimizer.adaptive_eta,
+            0 <= optimizer.adaptive_eta < math.inf,
+            "≥ 0",
+        ),
+        (
+            "optimizer.reference_fraction",
+            optimizer.reference_fraction,
+            _is_unit_fraction(optimizer.reference_fraction),
+            "1, 1/2 (0.5), 1/3 (0.333), 1/4, …",
+        ),
+        (
+            "optimizer.direction_every",
+            optimizer.direction_every,
+            optimizer.direction_every >= 1,
+            "≥ 1",
+        ),
+        (
             "training.sharpness_batch",
             training.sharpness_batch,
             training.sharpness_batch is None
@@ -328,6 +350,11 @@ def _check_values(config: Config) -> None:
     for name, value, good, expected in checks:
         if not good:
             raise ConfigError(f"{name} is {_shown(value)}; expected {expected}")
+
+
+def _is_unit_fraction(value: float) -> bool:
+    """1/k for a whole k: every k-th image. 0.333 counts as a third."""
+    return 0 < value <= 1 and abs(1 / value - round(1 / value)) < 0.01
 
 
 def _shown(value: Any) -> str:

@@ -18,10 +18,12 @@ from torch.nn.functional import cross_entropy
 
 from gnp.data import ImageData, Normalise
 from gnp.optim import GNP, PenaltySchedule
+from gnp.training.distributed import Processes
 
 CHECK_EVERY = 50  # steps between two looks at whether the loss is still finite
 
 Autocast = Callable[[], AbstractContextManager]
+ALONE = Processes()
 
 
 class NonFiniteLoss(RuntimeError):
@@ -37,9 +39,10 @@ class Average:
 
 
 class Meter:
-    """Sums of loss and mistakes on the device; read once at the end."""
+    """Sums of loss and mistakes on the device; read once at the end, over all processes."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, processes: Processes = ALONE):
+        self._processes = processes
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._wrong = torch.zeros((), dtype=torch.int64, device=device)
         self._images = 0
@@ -56,16 +59,18 @@ class Meter:
         self._images += len(labels)
 
     def read(self) -> Average:
-        return Average(
-            loss=self._loss.item() / self._images,
-            error=100 * self._wrong.item() / self._images,
+        sums = torch.stack(
+            [self._loss, self._wrong.double(), torch.full_like(self._loss, self._images)]
         )
+        loss, wrong, images = self._processes.sum(sums).tolist()
+        return Average(loss=loss / images, error=100 * wrong / images)
 
 
 class FiniteGuard:
     """Notices the first step with a NaN or infinite loss, without a wait at every step."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, processes: Processes = ALONE):
+        self._processes = processes
         self._never = torch.iinfo(torch.int64).max
         self._first = torch.full((), self._never, dtype=torch.int64, device=device)
 
@@ -74,8 +79,8 @@ class FiniteGuard:
         self._first = torch.minimum(self._first, here)
 
     def check(self) -> None:
-        """Raises NonFiniteLoss if any loss seen so far was not finite."""
-        first = self._first.item()
+        """Raises NonFiniteLoss, in all processes, if any loss seen so far was not finite."""
+        first = self._processes.minimum(self._first).item()
         if first != self._never:
             raise NonFiniteLoss(f"the loss was NaN or infinite at step {first} of the epoch")
 
@@ -112,15 +117,19 @@ def train_epoch(
     *,
     label_smoothing: float = 0.0,
     sharpness_batch: int | None = None,
+    reference_every: int = 1,
     metrics_of: str = "first",
     progress: Callable[[int], None] = lambda step: None,
+    processes: Processes = ALONE,
 ) -> Average:
     """Train on each batch once. Returns loss and error as seen in training (augmented images,
     dropout on, weights changing).
 
     Args:
-        epoch_batches: images (B, 3, H, W) with int64 labels (B,) or mixtures (B, classes).
+        epoch_batches: this process's share of each batch: images (B, 3, H, W) with int64 labels
+            (B,) or mixtures (B, classes).
         sharpness_batch: size of the pieces of a batch that climb apart; None is the whole batch.
+        reference_every: g1 is taken on every so many-th image of a piece; 1 is all.
         metrics_of: the pass whose loss and error are returned, "first" or (the official code's)
             "second", which was made at the climbed weights.
 
@@ -128,29 +137,36 @@ def train_epoch(
         NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened.
     """
     model.train()
-    meter, guard, scaler = Meter(device), FiniteGuard(device), optimizer.grad_scaler
+    meter, guard = Meter(device, processes), FiniteGuard(device, processes)
+    scaler = optimizer.grad_scaler
+    optimizer.renew_direction()  # so that an epoch depends on nothing that is not in a checkpoint
     counted = {"first": 0, "second": -1}[metrics_of]  # the base optimizer has one pass: both
     for step, (images, targets) in enumerate(epoch_batches, start=1):
         size = sharpness_batch or len(images)
         pieces = list(zip(images.split(size), targets.split(size), strict=True))
-        seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in pieces]  # (loss, logits) a pass
+        # (loss, logits, targets) of each pass over each piece
+        seen: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in pieces]
 
-        def gradient(piece: int, pieces=pieces, seen=seen) -> Tensor:
-            inputs, wanted = pieces[piece]
+        def gradient(piece: int, every: int = 1, pieces=pieces, seen=seen) -> Tensor:
+            inputs, wanted = (t[::every] for t in pieces[piece])
             optimizer.zero_grad()
             with autocast():
                 logits = model(inputs)
                 loss = cross_entropy(logits.float(), wanted, label_smoothing=label_smoothing)
             (loss if scaler is None else scaler.scale(loss)).backward()
-            seen[piece].append((loss.detach(), logits.detach()))
+            seen[piece].append((loss.detach(), logits.detach(), wanted))
             return loss.detach()
 
-        first_loss = optimizer.step([partial(gradient, piece) for piece in range(len(pieces))])
+        closures = [partial(gradient, piece) for piece in range(len(pieces))]
+        references = None
+        if reference_every > 1:
+            references = [partial(closure, every=reference_every) for closure in closures]
+        first_loss = optimizer.step(closures, references)
         if scaler is not None:
             scaler.update()
         schedules.step()
-        for (_, wanted), passes in zip(pieces, seen, strict=True):
-            meter.add(*passes[counted], wanted)
+        for passes in seen:
+            meter.add(*passes[counted])
         guard.see(first_loss, step)
         if step % CHECK_EVERY == 0:
             guard.check()
@@ -167,13 +183,20 @@ def evaluate(
     autocast: Autocast,
     batch_size: int = 500,
     memory_format: torch.memory_format = torch.contiguous_format,
+    processes: Processes = ALONE,
 ) -> Average:
-    """Loss and error over all images of ``data.evaluation``, without augmentation."""
+    """Loss and error over all images of ``data.evaluation``, without augmentation; each process
+    looks at its share of them."""
     model.eval()
-    meter, split = Meter(device), data.evaluation
+    meter, split = Meter(device, processes), data.evaluation
     normalise = Normalise(data.mean, data.std, split.images.device)
-    chunks = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
+    share = processes.share(len(split))
+    chunks = zip(
+        split.images[share].split(batch_size), split.labels[share].split(batch_size), strict=True
+    )
     for images, labels in chunks:
+        if len(images) == 0:  # more processes than images
+            continue
         images = normalise(images).contiguous(memory_format=memory_format)
         with autocast():
             logits = model(images).float()

@@ -1,11 +1,12 @@
 """From a config to a finished run: the only place that puts the parts together."""
 
 import hashlib
+import inspect
 import logging
 import math
 import os
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from gnp.data import Augmentation, ImageData, batches, load_dataset
 from gnp.errors import UserError
-from gnp.optim import GNP, PenaltySchedule, penalty_warmup
+from gnp.optim import GNP, PenaltySchedule, average_norm_statistics, penalty_warmup
 from gnp.tracking import RunRecord, WandbMirror, describe_environment
 from gnp.tracking.record import read_metrics
 from gnp.training.checkpoint import load_checkpoint, save_checkpoint
 from gnp.training.config import Config, ConfigError, defaults, run_path, to_plain
+from gnp.training.distributed import Processes, joined_processes, launched, local_rank
 from gnp.training.loop import (
     Autocast,
     Average,
@@ -34,6 +38,15 @@ from gnp.training.progress import RunProgress
 
 log = logging.getLogger(__name__)
 
+# Running statistics are averaged before each evaluation; DDP would send the first process's to all
+# in each forward pass. The argument's name changed in torch 2.14.
+_ddp_arguments = inspect.signature(DistributedDataParallel).parameters
+BUFFERS_STAY = {
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in _ddp_arguments
+    else "broadcast_buffers": False
+}
+
 
 class TrainingFailed(UserError, RuntimeError):
     """The run cannot go on; the message says where it stopped and what to try."""
@@ -43,6 +56,8 @@ class TrainingFailed(UserError, RuntimeError):
 
 def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """Train, or go on training, or do nothing if the run is finished. Returns its summary.
+
+    Under ``torchrun`` every process calls this; the first one keeps the record.
 
     Args:
         config: a validated config.
@@ -54,34 +69,56 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     path = run_path(config)
     folder = Path(config.root, "runs", path)
-    with RunRecord(folder, to_plain(config), defaults()) as record:
-        if (summary := record.summary()) is not None:
-            log.info("%s is finished: nothing to do", folder)
+    device = prepare_device(config)
+    with joined_processes(device) as processes, ExitStack() as stack:
+        record = wandb = None
+        if processes.main:
+            record = stack.enter_context(RunRecord(folder, to_plain(config), defaults()))
+        summary = processes.from_main(record and record.summary())
+        if summary is not None:
+            if processes.main:
+                log.info("%s is finished: nothing to do", folder)
             return summary
-        device = prepare_device(config)
-        record.add_environment(describe_environment(_device_name(device), overrides))
-        wandb = WandbMirror(
-            mode=config.wandb.mode,
-            folder=folder,
-            run_id=str(path),
-            project=config.wandb.project,
-            group=str(path.parent),
-            tags=config.wandb.tags,
-            config=to_plain(config),
-        )
+        if processes.main:
+            record.add_environment(
+                describe_environment(_device_name(device), overrides, processes.count)
+            )
+            wandb = WandbMirror(
+                mode=config.wandb.mode,
+                folder=folder,
+                run_id=str(path),
+                project=config.wandb.project,
+                group=str(path.parent),
+                tags=config.wandb.tags,
+                config=to_plain(config),
+            )
         summary = None
         try:
-            summary = _Run(config, record, wandb, device).train()
+            summary = _Run(config, record, wandb, device, processes).train()
         finally:
-            wandb.finish(summary and summary["final"])
+            if wandb is not None:
+                wandb.finish(summary and summary["final"])
         return summary
 
 
 class _Run:
-    """The objects of one run and the epochs over them."""
+    """The objects of one run and the epochs over them.
 
-    def __init__(self, config: Config, record: RunRecord, wandb: WandbMirror, device: torch.device):
+    ``record`` and ``wandb`` are the main process's; the others have None.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        record: RunRecord | None,
+        wandb: WandbMirror | None,
+        device: torch.device,
+        processes: Processes,
+    ):
         self.config, self.record, self.wandb, self.device = config, record, wandb, device
+        self.processes = processes
+        self.folder = Path(config.root, "runs", run_path(config))
+        check_shares(config, processes)
         self.data = load_data(config, device)
         self.augmentation = build_augmentation(config)
         self.memory_format = (
@@ -89,7 +126,11 @@ class _Run:
         )
         torch.manual_seed(stream_seed(config.seed, "initialisation"))
         self.model = build_model(config).to(device, memory_format=self.memory_format)
-        self.optimizer = build_optimizer(config, self.model, device)
+        parallel = self.model
+        if processes.count > 1:
+            self.model = normalise_together(self.model, config, device)
+            parallel = DistributedDataParallel(self.model, **BUFFERS_STAY)
+        self.optimizer = build_optimizer(config, parallel, device)
         images, batch_size = len(self.data.train), config.training.batch_size
         steps = images // batch_size if config.training.drop_last else -(-images // batch_size)
         if steps == 0:
@@ -118,29 +159,37 @@ class _Run:
         self.generator = torch.Generator(device)
         backend = config.runtime.compile
         # The compiled module shares the parameters and buffers of self.model.
-        self.forward = torch.compile(self.model, backend=backend) if backend else self.model
+        self.forward = torch.compile(parallel, backend=backend) if backend else parallel
 
     def train(self) -> dict[str, Any]:
         done = self._resume()
         epochs = self.config.training.epochs
-        with RunProgress(str(self.record.folder), epochs, self.steps_per_epoch, done) as progress:
+        progress = RunProgress(str(self.folder), epochs, self.steps_per_epoch, done)
+        with progress if self.processes.main else nullcontext():
             for epoch in range(done + 1, epochs + 1):
                 metrics = self._epoch(epoch, progress)
-                self.record.add_metrics(metrics)
-                self.wandb.log(metrics, step=epoch)
-                self._save(epoch)
-                progress.epoch_done(metrics)
-        summary = self._summarise()
-        self.record.finish(summary)
-        progress.finished(summary)
-        return summary
+                if self.processes.main:
+                    self.record.add_metrics(metrics)
+                    self.wandb.log(metrics, step=epoch)
+                    self._save(epoch)
+                    progress.epoch_done(metrics)
+        # Training images as they are, dropout off: beside it, the error shows the gap.
+        fit = self._evaluate(replace(self.data, evaluation=self.data.train))
+        summary = None
+        if self.processes.main:
+            summary = self._summarise(fit)
+            self.record.finish(summary)
+            progress.finished(summary)
+        return self.processes.from_main(summary)
 
     def _epoch(self, epoch: int, progress: RunProgress) -> dict[str, Any]:
         """One epoch: a function of the weights, the optimizer's state and (seed, epoch) alone."""
         config, started = self.config, time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
         self.generator.manual_seed(stream_seed(config.seed, "data", epoch))
-        torch.manual_seed(stream_seed(config.seed, "network", epoch))
+        # The first process draws what it would alone; the others draw for other images.
+        rank = self.processes.rank
+        torch.manual_seed(stream_seed(config.seed, f"network/{rank}" if rank else "network", epoch))
         try:
             train = train_epoch(
                 self.forward,
@@ -153,16 +202,21 @@ class _Run:
                     self.generator,
                     self.memory_format,
                     config.training.drop_last,
+                    self.processes.share,
                 ),
                 self.device,
                 self.autocast,
                 label_smoothing=config.training.label_smoothing,
                 sharpness_batch=config.training.sharpness_batch,
+                reference_every=round(1 / config.optimizer.reference_fraction),
                 metrics_of=config.training.train_metrics,
-                progress=progress.step_done,
+                progress=progress.step_done if self.processes.main else lambda step: None,
+                processes=self.processes,
             )
         except NonFiniteLoss as error:
             raise TrainingFailed(self._advice(epoch, error)) from error
+        if self.processes.count > 1:
+            average_norm_statistics(self.model)
         trained = time.perf_counter() - started
         evaluated = self._evaluate(self.data)
         if not math.isfinite(evaluated.loss):
@@ -188,6 +242,7 @@ class _Run:
             self.autocast,
             self.config.runtime.eval_batch_size,
             self.memory_format,
+            self.processes,
         )
 
     # ------------------------------------------------------------------ state on disk
@@ -210,7 +265,8 @@ class _Run:
         A line of metrics that the checkpoint does not cover (a kill between the two) goes: its
         epoch is trained again, to the same numbers.
         """
-        state = load_checkpoint(self.record.checkpoint_path)
+        state = load_checkpoint(self.record.checkpoint_path) if self.processes.main else None
+        state = self.processes.from_main(state)
         done = 0
         if state is not None:
             self.model.load_state_dict(state["model"])
@@ -219,16 +275,17 @@ class _Run:
             if self.optimizer.grad_scaler is not None:
                 self.optimizer.grad_scaler.load_state_dict(state["scaler"])
             done = state["epoch"]
-            log.info("%s: going on after epoch %d", self.record.folder, done)
-        self.record.keep_epochs(done)
+        if self.processes.main:
+            if done:
+                log.info("%s: going on after epoch %d", self.folder, done)
+            self.record.keep_epochs(done)
         return done
 
-    def _summarise(self) -> dict[str, Any]:
+    def _summarise(self, fit: Average) -> dict[str, Any]:
         """Last-epoch numbers, and the best epoch's apart: it was chosen on the evaluated split."""
         config, lines = self.config, read_metrics(self.record.folder)
         name = f"{self.data.evaluated}_error"
         best = min(lines, key=lambda line: line[name])
-        fit = self._evaluate(replace(self.data, evaluation=self.data.train))
         return {
             "experiment": config.experiment,
             "dataset": config.dataset.name,
@@ -243,7 +300,6 @@ class _Run:
             "final": {
                 name: lines[-1][name],
                 f"{self.data.evaluated}_loss": lines[-1][f"{self.data.evaluated}_loss"],
-                # Training images as they are, dropout off: beside it, the error shows the gap.
                 "fit_error": fit.error,
                 "fit_loss": fit.loss,
             },
@@ -262,7 +318,7 @@ class _Run:
         if config.training.precision == "fp16":
             advice.append("training.precision=bf16")
         return (
-            f"{self.record.folder}, epoch {epoch}: {error}. Try {', or '.join(advice)}. Epochs "
+            f"{self.folder}, epoch {epoch}: {error}. Try {', or '.join(advice)}. Epochs "
             f"before it are kept; a changed setting needs a new method=… name or that folder "
             f"deleted."
         )
@@ -291,6 +347,13 @@ def prepare_device(config: Config) -> torch.device:
     name = runtime.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if launched() and name == "cuda":
+        name = f"cuda:{local_rank()}"
+        if local_rank() >= torch.cuda.device_count() > 0:
+            raise ConfigError(
+                f"torchrun started more processes here than there are GPUs "
+                f"({torch.cuda.device_count()}); lower --nproc_per_node"
+            )
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -305,6 +368,53 @@ def prepare_device(config: Config) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
     torch.backends.cudnn.benchmark = device.type == "cuda" and not runtime.deterministic
     return device
+
+
+def check_shares(config: Config, processes: Processes) -> None:
+    """Each process must have whole pieces of each batch, all of one size.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    training, count = config.training, processes.count
+    if count == 1:
+        return
+    own, rest = divmod(training.batch_size, count)
+    if rest:
+        raise ConfigError(
+            f"training.batch_size={training.batch_size} cannot be shared by {count} processes"
+        )
+    if not training.drop_last:
+        raise ConfigError(f"training.drop_last=false needs one process, not {count}")
+    if training.sharpness_batch is not None and own % training.sharpness_batch:
+        raise ConfigError(
+            f"each of {count} processes has {own} images of a batch, which are no whole pieces of "
+            f"training.sharpness_batch={training.sharpness_batch}"
+        )
+    every = round(1 / config.optimizer.reference_fraction)
+    if (training.sharpness_batch or own) % every:
+        raise ConfigError(
+            f"optimizer.reference_fraction=1/{every} does not divide a process's {own} images"
+        )
+
+
+def normalise_together(model: nn.Module, config: Config, device: torch.device) -> nn.Module:
+    """The network for several processes whose images climb together: its batch norms take the
+    whole batch's statistics. Where each climbs by itself, each has its own, as the official code.
+
+    Raises:
+        ConfigError: on the CPU, for which torch has no such batch norm.
+    """
+    together = config.training.sharpness_batch is None
+    if not together or not any(isinstance(m, _BatchNorm) for m in model.modules()):
+        return model
+    if device.type == "cpu":
+        raise ConfigError(
+            "a network with batch norm in several CPU processes needs training.sharpness_batch=…, "
+            "at most a process's share of the batch: each process then climbs and normalises by "
+            "itself, as in the official code. (torch has batch norm over processes for GPUs only.)"
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def load_data(config: Config, device: torch.device) -> ImageData:
@@ -358,6 +468,10 @@ def build_optimizer(config: Config, model: nn.Module, device: torch.device) -> G
         batch_statistics=settings.batch_statistics,
         replay_draws=settings.replay_draws,
         true_gradient=settings.true_gradient,
+        adaptive=settings.adaptive,
+        adaptive_eta=settings.adaptive_eta,
+        direction_every=settings.direction_every,
+        sync_climb=config.training.sharpness_batch is None,
     )
 
 

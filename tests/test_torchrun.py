@@ -1,0 +1,146 @@
+"""scripts/train.py under torchrun, two CPU processes: the result of one, resumed after a kill."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+
+from gnp.training.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.slow
+SETTINGS = [
+    "experiment=quickstart",
+    "dataset.synthetic_train_per_class=16",
+    "dataset.synthetic_test_per_class=5",
+    "training.epochs=3",
+    "training.batch_size=32",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+    "wandb.mode=disabled",
+    "optimizer=gnp",
+]
+WITH_NORM = ["model.width=0.0625"]
+WITHOUT_NORM = ["model=vgg16", "model.width=0.0625", "model.dropout=0"]
+
+
+def command(settings, processes):
+    script = [str(ROOT / "scripts/train.py"), *SETTINGS, *settings]
+    if processes == 1:
+        return [sys.executable, *script]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return [sys.executable, *launcher, *script]
+
+
+def train(root, settings, processes):
+    return subprocess.run(
+        [*command(settings, processes), f"root={root}"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=root,
+    )
+
+
+def folder(root):
+    (config,) = Path(root, "runs").rglob("config.yaml")
+    return config.parent
+
+
+def result(root):
+    lines = [json.loads(line) for line in (folder(root) / "metrics.jsonl").read_text().splitlines()]
+    return lines, load_checkpoint(folder(root) / "checkpoint.pt")
+
+
+def assert_same(left, right, tolerance):
+    (lines_a, a), (lines_b, b) = result(left), result(right)
+    for x, y in zip(lines_a, lines_b, strict=True):
+        for name in x:
+            if "seconds" not in name:
+                assert x[name] == pytest.approx(y[name], rel=10 * tolerance, abs=1e-9), name
+    for name, value in a["model"].items():
+        torch.testing.assert_close(value, b["model"][name], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [*WITH_NORM, "training.sharpness_batch=16"],
+        [*WITHOUT_NORM, "optimizer.reference_fraction=0.25", "training.max_grad_norm=1"],
+    ],
+    ids=["each climbs by itself", "all climb together"],
+)
+def test_two_processes_give_the_result_of_one(tmp_path, settings):
+    for processes in (1, 2):
+        (root := tmp_path / str(processes)).mkdir()
+        done = train(root, settings, processes)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (folder(root) / "summary.json").exists()
+        assert done.stdout.count("epoch 3/3") == 1  # only one of them speaks
+    # Sums in another order, in float32, over a few dozen steps.
+    assert_same(tmp_path / "1", tmp_path / "2", tolerance=2e-4)
+    starts = json.loads((folder(tmp_path / "2") / "environment.json").read_text())
+    assert [start["processes"] for start in starts] == [2]
+
+
+def test_a_killed_process_ends_the_run_and_it_goes_on(tmp_path):
+    settings = [*WITH_NORM, "training.sharpness_batch=16", "training.epochs=6"]
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    assert train(tmp_path / "whole", settings, 2).returncode == 0
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [*command(settings, 2), f"root={tmp_path / 'killed'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+    )
+    for line in process.stdout:
+        if "epoch 1/6" in line or "epoch 2/6" in line:
+            break
+    victim = second_rank(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert time.monotonic() - started < 120, "it hung"
+    assert "6/6" not in output
+    done = train(tmp_path / "killed", settings, 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on after epoch" in done.stdout
+    assert_same(tmp_path / "whole", tmp_path / "killed", tolerance=0)
+
+
+def second_rank(launcher):
+    """Process id of rank 1, among the launcher's children."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children")
+    if not children.exists():
+        pytest.skip("needs Linux's /proc to find the process")
+    for child in children.read_text().split():
+        environment = Path(f"/proc/{child}/environ").read_text()
+        if re.search(r"(^|\0)RANK=1(\0|$)", environment):
+            return int(child)
+    raise AssertionError("no process with RANK=1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (WITH_NORM, "sharpness_batch"),
+        ([*WITHOUT_NORM, "training.batch_size=25"], "cannot be shared by 2 processes"),
+        ([*WITHOUT_NORM, "training.sharpness_batch=32"], "no whole pieces"),
+    ],
+    ids=["batch norm", "odd batch", "pieces"],
+)
+def test_what_two_processes_cannot_do_is_refused(tmp_path, settings, words):
+    done = train(tmp_path, settings, 2)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "Traceback (most recent call last):\n  File" not in done.stderr.split(words)[0]
