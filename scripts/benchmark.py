@@ -1,31 +1,62 @@
-"""What a step costs: SGD, SAM and GNP side by side, and what the optimizer itself adds.
+"""What a step costs: SGD, SAM, GNP and its variants, and what the optimizer itself adds.
 
     python scripts/benchmark.py                                  # narrow VGG16-BN on this machine
-    python scripts/benchmark.py --width 1 --batch-size 256 --device cuda --json benchmark.json
+    python scripts/benchmark.py --width 1 --batch-size 256 --device cuda --output results/benchmark
+    pip install -e '.[benchmark]'                                # pytorch_optimizer's SAM, WSAM
 
 Timings of one machine differ from minute to minute. The methods therefore take turns, a few steps
 each, for several rounds, and what is reported is the median over rounds of the ratio to SGD in the
-same round. "beside the passes" is the step with a closure that only hands over ready gradients:
-climb, copy, mix and base update without any network. Memory is CUDA's peak above the resting state
-(parameters, gradients, momentum); on the CPU there is no such counter.
+same round. "beside the passes" is the step with closures that only hand over copies of ready
+gradients: climb, copy, mix and base update without any network. Memory is the peak during a step
+above the resting state (parameters, momentum): CUDA's own count, or on the CPU, beside the passes
+only, the bytes of all tensors made and not yet freed.
 """
 
 import argparse
+import csv
 import statistics
 import sys
 import time
+import weakref
 from collections.abc import Callable
+from functools import partial
+from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from gnp.errors import UserError
 from gnp.optim import GNP
 from gnp.tracking import describe_environment
-from gnp.tracking.files import write_json
+from gnp.tracking.files import write_json, write_text
 from models import VGG
 
-METHODS = {"sgd": (0.0, 0.0), "sam": (0.05, 1.0), "gnp": (0.1, 0.8)}  # r, alpha
+ALL = slice(None)
+# Method → arguments of GNP. What its step is called with follows from its name in `our_step`.
+OURS: dict[str, dict[str, Any]] = {
+    "SGD": {"r": 0.0, "alpha": 0.0},
+    "SAM": {"r": 0.05, "alpha": 1.0},
+    "GNP": {},
+    "GNP, normalize_reference": {"normalize_reference": True},
+    "GNP, l2 and max_grad_norm": {"l2": 1e-4, "max_grad_norm": 5.0},
+    "GNP, adaptive": {"adaptive": True},
+    "GNP, two phases": {},
+    "GNP, m-sharpness of 4 pieces": {},
+    "GNP, reference on a quarter": {},
+    "GNP, direction_every=5": {"direction_every": 5},
+}
+THEIRS = {  # pytorch_optimizer's → ours that does the same
+    "pytorch_optimizer SAM": "SAM",
+    "pytorch_optimizer SAM, foreach": "SAM",
+    "pytorch_optimizer WSAM (GNP's mix)": "GNP",
+}
+Gradient = Callable[[slice], Tensor]  # rows of the batch → loss; zeroes and fills p.grad
 
 
 def main() -> int:
@@ -38,42 +69,56 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5, help="steps a turn (default 5)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
     parser.add_argument("--threads", type=int, help="CPU threads (default torch's)")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    parser.add_argument("--output", type=Path, help="folder for benchmark.md, .csv and .json")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}, but torch sees no CUDA device; use cpu")
+    names = [*OURS, *(THEIRS if other_package() else ())]
+    if not other_package():
+        print("pytorch_optimizer is not installed (pip install -e '.[benchmark]'): ours alone")
     results = {
-        "settings": {k: v for k, v in vars(arguments).items() if k != "json"},
-        "environment": describe_environment(
-            torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-        ),
-        "step": compare(arguments, device, with_passes=True),
-        "beside the passes": compare(arguments, device, with_passes=False),
+        part: compare(names, arguments, device, with_passes)
+        for part, with_passes in (("step", True), ("beside the passes", False))
     }
-    for part in ("step", "beside the passes"):
-        print(f"{part}:")
-        for method, numbers in results[part].items():
-            print(f"  {method}  " + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
-    if arguments.json:
-        write_json(arguments.json, results)
-        print(f"written: {arguments.json}")
+    table = to_markdown(results)
+    print(table)
+    if arguments.output:
+        write_results(arguments, device, results, table)
+        print(f"written: {arguments.output}/benchmark.md, .csv, .json")
     return 0
 
 
+def other_package() -> str | None:
+    """The version of pytorch_optimizer, if it is installed."""
+    try:
+        return metadata.version("pytorch_optimizer")
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def compare(
-    arguments: argparse.Namespace, device: torch.device, with_passes: bool
+    names: list[str], arguments: argparse.Namespace, device: torch.device, with_passes: bool
 ) -> dict[str, dict[str, float]]:
-    """{method: {median ms a step, median and range of the ratio to SGD, MB of memory}}."""
-    steps = {name: prepare(arguments, device, name, with_passes) for name in METHODS}
-    memory = {name: peak_memory(step, device) for name, step in steps.items()}  # and a warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
-    for _ in range(arguments.rounds):
+    """{method: {median ms a step, median and range of the ratio to SGD, MB of memory, …}}."""
+    steps = {name: prepare(arguments, device, name, with_passes) for name in names}
+    memory = {
+        name: peak_memory(step, device) if device.type == "cuda" or not with_passes else None
+        for name, step in steps.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for step in steps.values():  # a warm-up
+        time_steps(step, 2, device)
+    for done in range(arguments.rounds):
         for name, step in steps.items():
             seconds[name].append(time_steps(step, arguments.steps, device))
+        if sys.stderr.isatty():
+            print(f"\rround {done + 1} of {arguments.rounds}", end="", file=sys.stderr, flush=True)
     numbers = {}
     for name, own in seconds.items():
-        ratios = [a / b for a, b in zip(own, seconds["sgd"], strict=True)]
+        ratios = ratio(own, seconds["SGD"])
         numbers[name] = {
             "ms": 1000 * statistics.median(own),
             "ratio": statistics.median(ratios),
@@ -82,7 +127,13 @@ def compare(
         }
         if memory[name] is not None:
             numbers[name]["MB"] = memory[name]
+        if name in THEIRS:
+            numbers[name]["to ours"] = statistics.median(ratio(own, seconds[THEIRS[name]]))
     return numbers
+
+
+def ratio(left: list[float], right: list[float]) -> list[float]:
+    return [a / b for a, b in zip(left, right, strict=True)]
 
 
 def prepare(
@@ -96,36 +147,115 @@ def prepare(
     images = torch.randn(arguments.batch_size, 3, 32, 32, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (arguments.batch_size,), device=device)
-    base = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
-    r, alpha = METHODS[method]
-    optimizer = GNP(base, r=r, alpha=alpha, model=model)
-    gradients = [torch.randn_like(p) for p in model.parameters()]
+    ready = [torch.randn_like(p) for p in model.parameters()]
 
-    def passes() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = cross_entropy(model(images), labels)
+    def passes(rows: slice) -> Tensor:
+        model.zero_grad()
+        loss = cross_entropy(model(images[rows]), labels[rows])
         loss.backward()
-        return loss
+        return loss.detach()
 
-    def no_passes() -> torch.Tensor:
-        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        return labels
+    def no_passes(rows: slice) -> Tensor:
+        for parameter, gradient in zip(model.parameters(), ready, strict=True):
+            parameter.grad = gradient.clone()
+        return images.new_zeros(())
 
-    closure = passes if with_passes else no_passes
-    return lambda: optimizer.step(closure)
+    build = their_step if method in THEIRS else our_step
+    return build(method, model, passes if with_passes else no_passes, arguments.batch_size)
 
 
-def peak_memory(step: Callable[[], None], device: torch.device) -> float | None:
-    """MB above the resting state during a step, after two steps that settle it; CUDA only."""
+SGD = {"lr": 1e-3, "momentum": 0.9, "nesterov": True}
+
+
+def our_step(
+    method: str, model: nn.Module, gradient: Gradient, batch_size: int
+) -> Callable[[], None]:
+    optimizer = GNP(torch.optim.SGD(model.parameters(), **SGD), model=model, **OURS[method])
+    whole = partial(gradient, ALL)
+
+    def two_phases() -> None:
+        with optimizer.first_pass():
+            gradient(ALL)
+        with optimizer.second_pass():
+            gradient(ALL)
+        optimizer.step()
+
+    if method == "GNP, two phases":
+        return two_phases
+    if method == "GNP, m-sharpness of 4 pieces":
+        bounds = [batch_size * i // 4 for i in range(5)]
+        pieces = [partial(gradient, slice(a, b)) for a, b in pairwise(bounds)]
+        return lambda: optimizer.step(pieces)
+    if method == "GNP, reference on a quarter":
+        return lambda: optimizer.step(whole, partial(gradient, slice(None, None, 4)))
+    return lambda: optimizer.step(whole)
+
+
+def their_step(
+    method: str, model: nn.Module, gradient: Gradient, batch_size: int
+) -> Callable[[], None]:
+    from pytorch_optimizer import SAM, WSAM
+
+    whole = partial(gradient, ALL)
+    if "WSAM" in method:
+        # Without ``decouple`` its gradient is GNP's mix, with α = gamma/(1 − gamma).
+        gamma = 0.8 / 1.8
+        optimizer = WSAM(
+            model, model.parameters(), torch.optim.SGD, rho=0.1, gamma=gamma, decouple=False, **SGD
+        )
+        return lambda: optimizer.step(whole)
+    foreach = True if "foreach" in method else None
+    optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, foreach=foreach, **SGD)
+
+    def step() -> None:
+        whole()
+        optimizer.step(whole)
+
+    return step
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made while it is active and not freed yet; the CPU
+    has no such counter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        known = {
+            t.untyped_storage().data_ptr()
+            for t in tree_leaves((args, kwargs))
+            if isinstance(t, Tensor)
+        }
+        for t in tree_leaves(out):
+            storage = t.untyped_storage() if isinstance(t, Tensor) else None
+            if storage is None or storage.data_ptr() in known or storage.data_ptr() in self.live:
+                continue
+            pointer = storage.data_ptr()
+            self.live[pointer] = storage.nbytes()
+            weakref.finalize(t, self.live.pop, pointer, None)
+        self.peak = max(self.peak, sum(self.live.values()))
+        return out
+
+
+def peak_memory(step: Callable[[], None], device: torch.device) -> float:
+    """MB above the resting state during a step, after two steps that settle it: the most of five
+    steps, for methods whose steps differ."""
     for _ in range(2):
         step()
     if device.type != "cuda":
-        return None
+        with LiveBytes() as counted:
+            for _ in range(5):
+                step()
+        return counted.peak / 2**20
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     resting = torch.cuda.memory_allocated(device)
-    step()
+    for _ in range(5):
+        step()
     torch.cuda.synchronize(device)
     return (torch.cuda.max_memory_allocated(device) - resting) / 2**20
 
@@ -142,5 +272,69 @@ def time_steps(step: Callable[[], None], count: int, device: torch.device) -> fl
     return (time.perf_counter() - started) / count
 
 
+# ---------------------------------------------------------------------- what is written
+
+
+def to_markdown(results: dict[str, dict[str, dict[str, float]]]) -> str:
+    whole, beside = results["step"], results["beside the passes"]
+    with_memory = "MB" in whole["SGD"]
+    head = ["method", "step, ms", "of SGD's", "range", "beside the passes, ms", "of ours"]
+    head += ["MB"] if with_memory else []
+    head += ["MB beside the passes"]
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    for name, step in whole.items():
+        own = beside[name]
+        cells = [
+            name,
+            f"{step['ms']:.1f}",
+            f"{step['ratio']:.2f}",
+            f"{step['lowest']:.2f}–{step['highest']:.2f}",
+            f"{own['ms']:.2f}",
+            f"{own['to ours']:.2f}" if "to ours" in own else "",
+        ]
+        cells += [f"{step['MB']:.1f}"] if with_memory else []
+        cells += [f"{own['MB']:.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_results(
+    arguments: argparse.Namespace,
+    device: torch.device,
+    results: dict[str, dict[str, dict[str, float]]],
+    table: str,
+) -> None:
+    folder = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {k: v for k, v in vars(arguments).items() if k != "output"}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    environment = describe_environment(name)
+    environment["packages"]["pytorch_optimizer"] = other_package()
+    write_json(
+        folder / "benchmark.json",
+        {"settings": settings, "environment": environment, "results": results},
+    )
+    width = f"{arguments.width:g}"
+    write_text(
+        folder / "benchmark.md",
+        f"# What a step costs\n\n{table}\n\nVGG16-BN × {width}, batch of {arguments.batch_size}, "
+        f"{name} ({environment['processor']}, {torch.get_num_threads()} threads), torch "
+        f"{torch.__version__}, pytorch_optimizer {other_package()}: medians of {arguments.rounds} "
+        f'rounds in which the methods take turns of {arguments.steps} steps. "of ours" is the time '
+        f"beside the passes over that of our method that does the same. MB: the peak of tensors "
+        f"made during a step, gradients included.\n",
+    )
+    with open(folder / "benchmark.csv", "w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        columns = ["ms", "ratio", "lowest", "highest", "MB", "to ours"]
+        rows.writerow(["part", "method", *columns])
+        for part, methods in results.items():
+            for name, numbers in methods.items():
+                rows.writerow([part, name, *(numbers.get(c, "") for c in columns)])
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"benchmark.py: {error}")

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
 from gnp.optim import GNP
@@ -130,38 +131,26 @@ def test_gradients_of_both_passes_in_the_same_memory_are_refused():
     assert p.tolist() == [1, 1]
 
 
-class Allocations(torch.utils._python_dispatch.TorchDispatchMode):
-    """Counts bytes of live storages made while it is active (CPU has no allocator statistics)."""
-
-    def __init__(self):
-        super().__init__()
-        self.live, self.peak = {}, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        import weakref
-
-        out = func(*args, **(kwargs or {}))
-        known = {
-            t.untyped_storage().data_ptr()
-            for t in torch.utils._pytree.tree_leaves((args, kwargs))
-            if isinstance(t, torch.Tensor)
-        }
-        for t in torch.utils._pytree.tree_leaves(out):
-            storage = t.untyped_storage() if isinstance(t, torch.Tensor) else None
-            if storage is None or storage.data_ptr() in known or storage.data_ptr() in self.live:
-                continue
-            pointer = storage.data_ptr()
-            self.live[pointer] = storage.nbytes()
-            weakref.finalize(t, self.live.pop, pointer, None)
-        self.peak = max(self.peak, sum(self.live.values()))
-        return out
+# What is held of the parameters' size during a step, both gradients included.
+HELD = {
+    "GNP": ({}, 3),  # g1, g2 and the weights' copy
+    "SAM": ({"alpha": 1.0}, 2),  # g1 is not needed after the climb
+    "base": ({"alpha": 0.0}, 1),
+    "adaptive": ({"adaptive": True}, 3),  # T·T·g1 is gone before g2 comes
+    "direction_every": ({"direction_every": 2}, 4),  # the direction
+}
 
 
-def test_one_copy_of_the_parameters_is_held_beside_the_two_gradients():
+@pytest.mark.parametrize("variant", HELD)
+def test_memory_held_during_a_step(variant, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from benchmark import LiveBytes
+
     # One big parameter; the loss needs no memory of its own to speak of.
     size = 1_000_000
     theta = nn.Parameter(torch.randn(size))
-    optimizer = GNP(torch.optim.SGD([theta], lr=0.1), r=0.1, alpha=0.8)
+    settings, copies = HELD[variant]
+    optimizer = GNP(torch.optim.SGD([theta], lr=0.1), r=0.1, **settings)
     gradient = torch.randn(size)
 
     def closure():
@@ -169,10 +158,9 @@ def test_one_copy_of_the_parameters_is_held_beside_the_two_gradients():
         theta.grad = gradient.clone()
         return theta.new_zeros(())
 
-    with Allocations() as allocations:
+    with LiveBytes() as live:
         optimizer.step(closure)
-    copies = allocations.peak / (4 * size)
-    assert copies == pytest.approx(3, abs=0.1)  # g1, g2 and the weights' copy
+    assert live.peak / (4 * size) == pytest.approx(copies, abs=0.1)
 
 
 def test_a_zero_gradient_gives_no_nan():

@@ -8,7 +8,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -44,6 +44,7 @@ from gnp.optim.update_rule import (
     mix_,
 )
 
+_Saved = tuple[list[Tensor], list[Tensor]]  # weights, their copies
 GROUP_SETTINGS = ("r", "alpha", "l2", "adaptive")
 BATCH_STATISTICS = ("first", "both")
 
@@ -56,6 +57,8 @@ class _FirstPass:
 
     gradients: Gradients  # g1
     draws: RandomState | None
+    # Parameters whose g1 was given up, and counts as zero in the mix.
+    without_gradient: list[Tensor] = field(default_factory=list)
 
 
 @dataclass
@@ -419,7 +422,7 @@ class GNP(Optimizer):
     def _second_pass(self, piece: int = 0, reduce: bool = False) -> Iterator[None]:
         first, self._first = self._first, None
         norm = norm_of(first.gradients)
-        with self._climbed(first.gradients, norm, piece):
+        with self._climbed(first, norm, piece):
             with ExitStack() as stack:
                 if reduce:
                     stack.enter_context(self._ddp().no_sync())
@@ -432,22 +435,48 @@ class GNP(Optimizer):
         if self.normalize_reference:
             self._normalize(first.gradients, norm)
         self._mix_into_gradients(first.gradients)
+        for p in first.without_gradient:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
 
     @contextmanager
-    def _climbed(self, g1: Gradients, norm: Tensor, piece: int) -> Iterator[None]:
+    def _climbed(self, first: _FirstPass, norm: Tensor, piece: int) -> Iterator[None]:
         """Inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for bit."""
         with torch.no_grad():
-            directions, climb_norm = self._adapted(g1, norm)
+            directions, climb_norm = self._adapted(first.gradients, norm)
             epsilon = self._scaled(self.epsilon, norm.device)
+            # With α = 1 nothing of g1 is in the mix, and its memory is free for the second pass.
+            # (But an overflow of g1 has to be in the mix, to be seen.)
+            spent = [self._alpha(group) == 1 and not self._is_scaled for group in self.param_groups]
+            overwrite = [
+                self.direction_every == 1 and (of_group is not g1 or over)
+                for of_group, g1, over in zip(directions, first.gradients, spent, strict=True)
+            ]
             if self.direction_every == 1:
                 scales = [
                     climb_scale(climb_norm, self._r(group), epsilon) for group in self.param_groups
                 ]
             else:
-                directions = self._keep_direction(directions, climb_norm, g1, norm, piece)
+                directions = self._keep_direction(
+                    directions, climb_norm, first.gradients, norm, piece
+                )
                 scales = [self._r(group) for group in self.param_groups]
-        with self._moved(directions, scales):
+            first.without_gradient = [
+                p
+                for group, g1, over in zip(self.param_groups, first.gradients, spent, strict=True)
+                if over
+                for p, _ in with_gradient(group["params"], g1)
+            ]
+            first.gradients = [
+                [None] * len(g1) if over else g1
+                for g1, over in zip(first.gradients, spent, strict=True)
+            ]
+            saved = self._move(directions, scales, overwrite)
+            del directions  # which may be the last that holds g1
+        try:
             yield
+        finally:
+            _copy_back(saved)
 
     def _adapted(self, g1: Gradients, norm: Tensor) -> tuple[Gradients, Tensor]:
         """The climb's direction, and the norm that it is divided by: g1 and ‖g1‖, or T²g1 and
@@ -513,8 +542,12 @@ class GNP(Optimizer):
             self._r(group) * (1 if self.normalize_reference else self._alpha(group))
             for group in self.param_groups
         ]
-        with self._moved(direction.climb, lengths):
+        with torch.no_grad():
+            saved = self._move(direction.climb, lengths, [False] * len(lengths))
+        try:
             yield
+        finally:
+            _copy_back(saved)
         if self.normalize_reference:
             with torch.no_grad():
                 reference = [
@@ -523,26 +556,34 @@ class GNP(Optimizer):
                 ]
             self._mix_into_gradients(reference)
 
-    @contextmanager
-    def _moved(self, directions: Gradients, scales: Sequence[float | Tensor]) -> Iterator[None]:
-        """Inside, each group's weights are θ + scale · direction; afterwards θ, bit for bit."""
-        saved: list[tuple[list[Tensor], list[Tensor]]] = []  # (weights, their copies)
+    def _move(
+        self,
+        directions: Gradients,
+        scales: Sequence[float | Tensor],
+        overwrite: Sequence[bool],
+    ) -> list[_Saved]:
+        """Each group's weights ← θ + scale · direction. Returns what θ was.
+
+        Args:
+            overwrite: the group's directions are not needed any more.
+        """
+        saved: list[_Saved] = []
         try:
-            with torch.no_grad():
-                for group, grads, scale in zip(self.param_groups, directions, scales, strict=True):
-                    if self._r(group) == 0:
-                        continue
-                    pairs = with_gradient(group["params"], grads)
-                    for weights, device_grads in by_device_and_dtype(pairs):
-                        # Rounding makes θ + s − s differ from θ: a copy is the way back.
-                        saved.append((weights, [w.clone() for w in weights]))
-                        here = scale.to(weights[0].device) if isinstance(scale, Tensor) else scale
-                        climb_(weights, device_grads, here)
-            yield
-        finally:
-            with torch.no_grad():
-                for weights, copies in saved:
-                    torch._foreach_copy_(weights, copies)
+            for group, grads, scale, over in zip(
+                self.param_groups, directions, scales, overwrite, strict=True
+            ):
+                if self._r(group) == 0:
+                    continue
+                pairs = with_gradient(group["params"], grads)
+                for weights, device_grads in by_device_and_dtype(pairs):
+                    # Rounding makes θ + s − s differ from θ: a copy is the way back.
+                    saved.append((weights, [w.clone() for w in weights]))
+                    here = scale.to(weights[0].device) if isinstance(scale, Tensor) else scale
+                    climb_(weights, device_grads, here, over)
+        except BaseException:
+            _copy_back(saved)
+            raise
+        return saved
 
     # ------------------------------------------------------------------ gradients
 
@@ -568,7 +609,7 @@ class GNP(Optimizer):
             for p, g in zip(group["params"], first, strict=True):
                 if g is not None and p.grad is None:
                     p.grad = torch.zeros_like(g)
-                elif g is None and p.grad is not None:
+                elif g is None and p.grad is not None and self._alpha(group) != 1:
                     p.grad.mul_(self._alpha(group))
             second = [p.grad for p in group["params"]]
             for second_grads, first_grads in by_device_and_dtype(with_gradient(second, first)):
@@ -770,6 +811,12 @@ class GNP(Optimizer):
             raise TypeError(
                 f"adaptive must be True or False, not {_describe(group[self._keys['adaptive']])}"
             )
+
+
+@torch.no_grad()
+def _copy_back(saved: list[_Saved]) -> None:
+    for weights, copies in saved:
+        torch._foreach_copy_(weights, copies)
 
 
 def _describe(value: object) -> str:

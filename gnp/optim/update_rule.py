@@ -35,10 +35,21 @@ def climb_scale(norm: Tensor, r: float | Tensor, epsilon: float | Tensor = 0.0) 
     return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))
 
 
-def climb_(weights: list[Tensor], directions: list[Tensor], scale: float | Tensor) -> None:
-    """weights ← weights + scale · directions, in place. A ``scale`` that is a tensor is 0-d."""
-    steps = torch._foreach_mul(directions, scale)
-    torch._foreach_add_(weights, steps)
+def climb_(
+    weights: list[Tensor],
+    directions: list[Tensor],
+    scale: float | Tensor,
+    overwrite: bool = False,
+) -> None:
+    """weights ← weights + scale · directions, in place. A ``scale`` that is a tensor is 0-d.
+
+    With ``overwrite`` the directions are lost, and no memory is needed.
+    """
+    if overwrite:
+        torch._foreach_mul_(directions, scale)
+        torch._foreach_add_(weights, directions)
+    else:
+        torch._foreach_add_(weights, torch._foreach_mul(directions, scale))
 
 
 def adaptive_(gradients: list[Tensor], weights: list[Tensor], eta: float) -> None:
