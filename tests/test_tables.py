@@ -26,6 +26,7 @@ from gnp.tables.render import (
     to_markdown,
     to_terminal,
 )
+from gnp.tables.spec import Method
 
 ERRORS = {
     ("sgd", "basic"): [5.0, 6.0, 7.0],
@@ -93,6 +94,23 @@ def test_a_column_may_have_fewer_seeds(tmp_path):
     columns[1]["seeds"] = 0
     with pytest.raises(SpecError, match="cutout has seeds=0"):
         spec(columns=columns)
+
+
+def test_a_method_with_settings_has_a_place_of_its_own():
+    method = Method("cheap", "gnp", "gnp_cheap", "optimizer.r=0.2 training.epochs=5")
+    (cell,) = list(spec().cells())[:1]
+    run = Run(replace(cell, method=method), 3)
+    assert str(run.path) == "e/d-basic/gnp_cheap/seed3"
+    assert run.settings()[3:] == [
+        "optimizer=gnp",
+        "method=gnp_cheap",
+        "optimizer.r=0.2",
+        "training.epochs=5",
+        "seed=3",
+    ]
+    official = Run(replace(cell, method=method, fidelity="official"), 3)
+    assert str(official.path) == "e/d-basic/gnp_cheap-official/seed3"
+    assert "method=gnp_cheap-official" in official.settings()
 
 
 def test_a_table_of_two_parts_is_two_grids_with_columns_of_their_own(tmp_path):
@@ -276,6 +294,7 @@ def test_the_report_names_the_code_of_each_run(table):
         ({"colums": []}, "colums"),
         ({"seeds": ["a"]}, "seeds"),
         ({"rows": [{"label": "x"}]}, "experiment"),
+        ({"methods": [{"label": "x", "optimizer": "gnp", "settings": "a=1"}]}, "needs a name"),
     ],
 )
 def test_a_wrong_spec_is_refused(change, words):

@@ -50,10 +50,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Method:
-    """``optimizer`` is a choice of ``configs/optimizer`` and the method's folder."""
+    """``optimizer`` is a choice of ``configs/optimizer`` and the method's folder.
+
+    ``settings`` are further ones, as on a command line ("optimizer.r=0.2 training.epochs=5"); a
+    method that has some has a ``name`` too, which is then its folder.
+    """
 
     label: str = "???"
     optimizer: str = "???"
+    name: str | None = None
+    settings: str = ""
+
+    @property
+    def place(self) -> str:
+        return self.name or self.optimizer
 
 
 @dataclass  # not frozen: OmegaConf cannot fill a frozen one inside a dict
@@ -117,6 +127,12 @@ class TableSpec:
                 raise SpecError(
                     f"table {spec.name}: column {column.label} has seeds={column.seeds}"
                 )
+        for method in (method for part in parts.values() for method in part.methods):
+            if method.settings and not method.name:
+                raise SpecError(
+                    f"table {spec.name}: method {method.label} has settings and needs a name, or "
+                    f"its runs would lie where {method.optimizer}'s do"
+                )
         return replace(spec, parts=parts)
 
     def cells(self) -> Iterator["Cell"]:
@@ -157,10 +173,13 @@ class Cell:
         return official or self.column.augmentation
 
     @property
+    def folder_of_method(self) -> str:
+        return self.method.place + ("" if self.fidelity == "paper" else f"-{self.fidelity}")
+
+    @property
     def path(self) -> Path:
         place = f"{self.column.dataset}-{self.augmentation}"
-        suffix = "" if self.fidelity == "paper" else f"-{self.fidelity}"
-        return Path(self.experiment, place, self.method.optimizer + suffix)
+        return Path(self.experiment, place, self.folder_of_method)
 
 
 class Training:
@@ -203,5 +222,7 @@ class Run(Training):
             f"augmentation={cell.augmentation}",
             f"optimizer={cell.method.optimizer}",
             *([] if cell.fidelity == "paper" else [f"fidelity={cell.fidelity}"]),
+            *([f"method={cell.folder_of_method}"] if cell.method.name else []),
+            *shlex.split(cell.method.settings),
             f"seed={self.seed}",
         ]
