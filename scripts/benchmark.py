@@ -42,6 +42,7 @@ ALL = slice(None)
 OURS: dict[str, dict[str, Any]] = {
     "SGD": {"r": 0.0, "alpha": 0.0},
     "SAM": {"r": 0.05, "alpha": 1.0},
+    "SAM, foreach base": {"r": 0.05, "alpha": 1.0},
     "GNP": {},
     "GNP, normalize_reference": {"normalize_reference": True},
     "GNP, l2 and max_grad_norm": {"l2": 1e-4, "max_grad_norm": 5.0},
@@ -53,7 +54,7 @@ OURS: dict[str, dict[str, Any]] = {
 }
 THEIRS = {  # pytorch_optimizer's → ours that does the same
     "pytorch_optimizer SAM": "SAM",
-    "pytorch_optimizer SAM, foreach": "SAM",
+    "pytorch_optimizer SAM, foreach": "SAM, foreach base",  # its base is a foreach one too then
     "pytorch_optimizer WSAM (GNP's mix)": "GNP",
 }
 Gradient = Callable[[slice], Tensor]  # rows of the batch → loss; zeroes and fills p.grad
@@ -170,7 +171,8 @@ SGD = {"lr": 1e-3, "momentum": 0.9, "nesterov": True}
 def our_step(
     method: str, model: nn.Module, gradient: Gradient, batch_size: int
 ) -> Callable[[], None]:
-    optimizer = GNP(torch.optim.SGD(model.parameters(), **SGD), model=model, **OURS[method])
+    base = torch.optim.SGD(model.parameters(), **SGD, foreach=True if "foreach" in method else None)
+    optimizer = GNP(base, model=model, **OURS[method])
     whole = partial(gradient, ALL)
 
     def two_phases() -> None:
