@@ -71,6 +71,7 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     folder = Path(config.root, "runs", path)
     device = prepare_device(config)
     with joined_processes(device) as processes, ExitStack() as stack:
+        check_shares(config, processes)
         record = wandb = None
         if processes.main:
             record = stack.enter_context(RunRecord(folder, to_plain(config), defaults()))
@@ -118,8 +119,11 @@ class _Run:
         self.config, self.record, self.wandb, self.device = config, record, wandb, device
         self.processes = processes
         self.folder = Path(config.root, "runs", run_path(config))
-        check_shares(config, processes)
-        self.data = load_data(config, device)
+        if processes.main:  # it downloads and decodes what is missing, once
+            self.data = load_data(config, device)
+        processes.from_main(None)
+        if not processes.main:
+            self.data = load_data(config, device)
         self.augmentation = build_augmentation(config)
         self.memory_format = (
             torch.channels_last if config.runtime.channels_last else torch.contiguous_format
@@ -360,6 +364,8 @@ def prepare_device(config: Config) -> torch.device:
         raise ConfigError(f"runtime.device={name!r}: expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"runtime.device={name}, but torch sees no CUDA device; use auto or cpu")
+    if launched() and device.type == "cuda":
+        torch.cuda.set_device(device)
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     # Set in both directions: a sweep runs several configs in one process.
