@@ -104,11 +104,11 @@ def compare(
     names: list[str], arguments: argparse.Namespace, device: torch.device, with_passes: bool
 ) -> dict[str, dict[str, float]]:
     """{method: {median ms a step, median and range of the ratio to SGD, MB of memory, …}}."""
-    steps = {name: prepare(arguments, device, name, with_passes) for name in names}
-    memory = {
-        name: peak_memory(step, device) if device.type == "cuda" or not with_passes else None
-        for name, step in steps.items()
-    }
+    steps, memory = {}, {}
+    for name in names:
+        steps[name], reset = prepare(arguments, device, name, with_passes)
+        if device.type == "cuda" or not with_passes:
+            memory[name] = peak_memory(steps[name], reset, device)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for step in steps.values():  # a warm-up
         time_steps(step, 2, device)
@@ -126,7 +126,7 @@ def compare(
             "lowest": min(ratios),
             "highest": max(ratios),
         }
-        if memory[name] is not None:
+        if name in memory:
             numbers[name]["MB"] = memory[name]
         if name in THEIRS:
             numbers[name]["to ours"] = statistics.median(ratio(own, seconds[THEIRS[name]]))
@@ -139,8 +139,9 @@ def ratio(left: list[float], right: list[float]) -> list[float]:
 
 def prepare(
     arguments: argparse.Namespace, device: torch.device, method: str, with_passes: bool
-) -> Callable[[], None]:
-    """One step of ``method`` on a network and batch of its own."""
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """One step of ``method`` on a network and batch of its own, and what frees all that is made
+    anew in a step."""
     torch.manual_seed(0)
     model = VGG(batch_norm=True, width=arguments.width).to(
         device, memory_format=torch.channels_last
@@ -162,7 +163,16 @@ def prepare(
         return images.new_zeros(())
 
     build = their_step if method in THEIRS else our_step
-    return build(method, model, passes if with_passes else no_passes, arguments.batch_size)
+    optimizer, step = build(
+        method, model, passes if with_passes else no_passes, arguments.batch_size
+    )
+
+    def reset() -> None:
+        model.zero_grad()
+        if isinstance(optimizer, GNP):
+            optimizer.renew_direction()
+
+    return step, reset
 
 
 SGD = {"lr": 1e-3, "momentum": 0.9, "nesterov": True}
@@ -170,7 +180,7 @@ SGD = {"lr": 1e-3, "momentum": 0.9, "nesterov": True}
 
 def our_step(
     method: str, model: nn.Module, gradient: Gradient, batch_size: int
-) -> Callable[[], None]:
+) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
     base = torch.optim.SGD(model.parameters(), **SGD, foreach=True if "foreach" in method else None)
     optimizer = GNP(base, model=model, **OURS[method])
     whole = partial(gradient, ALL)
@@ -183,19 +193,19 @@ def our_step(
         optimizer.step()
 
     if method == "GNP, two phases":
-        return two_phases
+        return optimizer, two_phases
     if method == "GNP, m-sharpness of 4 pieces":
         bounds = [batch_size * i // 4 for i in range(5)]
         pieces = [partial(gradient, slice(a, b)) for a, b in pairwise(bounds)]
-        return lambda: optimizer.step(pieces)
+        return optimizer, lambda: optimizer.step(pieces)
     if method == "GNP, reference on a quarter":
-        return lambda: optimizer.step(whole, partial(gradient, slice(None, None, 4)))
-    return lambda: optimizer.step(whole)
+        return optimizer, lambda: optimizer.step(whole, partial(gradient, slice(None, None, 4)))
+    return optimizer, lambda: optimizer.step(whole)
 
 
 def their_step(
     method: str, model: nn.Module, gradient: Gradient, batch_size: int
-) -> Callable[[], None]:
+) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
     from pytorch_optimizer import SAM, WSAM
 
     whole = partial(gradient, ALL)
@@ -205,7 +215,7 @@ def their_step(
         optimizer = WSAM(
             model, model.parameters(), torch.optim.SGD, rho=0.1, gamma=gamma, decouple=False, **SGD
         )
-        return lambda: optimizer.step(whole)
+        return optimizer, lambda: optimizer.step(whole)
     foreach = True if "foreach" in method else None
     optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, foreach=foreach, **SGD)
 
@@ -213,7 +223,7 @@ def their_step(
         whole()
         optimizer.step(whole)
 
-    return step
+    return optimizer, step
 
 
 class LiveBytes(TorchDispatchMode):
@@ -243,11 +253,12 @@ class LiveBytes(TorchDispatchMode):
         return out
 
 
-def peak_memory(step: Callable[[], None], device: torch.device) -> float:
+def peak_memory(step: Callable[[], None], reset: Callable[[], None], device: torch.device) -> float:
     """MB above the resting state during a step, after two steps that settle it: the most of five
     steps, for methods whose steps differ."""
     for _ in range(2):
         step()
+    reset()
     if device.type != "cuda":
         with LiveBytes() as counted:
             for _ in range(5):

@@ -22,6 +22,7 @@ def in_each_process(rank):
         "buckets": buckets(rank),
         "overflow": overflow(rank),
         **{f"sharded_{b}_{v}": sharded(b, v) for b in BASES for v in VARIANTS},
+        "half": sharded("sgd", "plain", torch.bfloat16),
     }
 
 
@@ -167,13 +168,14 @@ VARIANTS = {
 def steps_of(model, optimizer, rows=slice(None)):
     for step in range(4):
         x, y = (t[rows] for t in images(step))
+        x = x.to(next(model.parameters()).dtype)
         optimizer.step(closure_for(optimizer, model, x, y))
 
 
-def sharded(base, variant):
+def sharded(base, variant, dtype=torch.float64):
     from torch.distributed.fsdp import fully_shard
 
-    model = network()
+    model = network().to(dtype)
     for layer in model:
         if isinstance(layer, nn.Linear):
             fully_shard(layer)
@@ -196,3 +198,13 @@ def test_sharded_parameters_climb_as_whole_ones(of_ranks, base, variant):
             results[f"sharded_{base}_{variant}"], model.parameters(), strict=True
         ):
             torch.testing.assert_close(got, expected.detach(), rtol=1e-10, atol=1e-12)
+
+
+def test_shards_in_half_precision(of_ranks):
+    """As good as bfloat16 is: 8 bits."""
+    model = network()
+    before = [p.detach().clone() for p in model.parameters()]
+    steps_of(model, GNP(BASES["sgd"](model.parameters()), **VARIANTS["plain"]))
+    for results in of_ranks:
+        for got, start, end in zip(results["half"], before, model.parameters(), strict=True):
+            assert (got.double() - end).norm() < 0.2 * (end - start).norm()

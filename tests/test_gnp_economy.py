@@ -232,29 +232,75 @@ def test_it_is_measured_anew_after_loading_and_when_asked():
     assert step() == 2
 
 
-def test_an_overflow_does_not_stay_in_the_direction():
+@pytest.mark.parametrize("own_scaler", [True, False], ids=["GNP's scaler", "the loop's"])
+def test_an_overflow_does_not_stay_in_the_direction(own_scaler):
+    """After a skipped step the direction is measured."""
     _, params, loss_of, *_ = problem()
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-    base = torch.optim.SGD(params, lr=0.1)
-    optimizer = GNP(base, R, ALPHA, grad_scaler=scaler, direction_every=3)
-    overflow = True
+    optimizer = GNP(
+        torch.optim.SGD(params, lr=0.1),
+        R,
+        ALPHA,
+        grad_scaler=scaler if own_scaler else None,
+        direction_every=3,
+    )
+    calls, overflow = [], True
 
-    def closure():
-        optimizer.zero_grad()
-        loss = loss_of(params)
-        scaler.scale(loss).backward()
-        if overflow:
-            params[0].grad[0, 0] = float("inf")
-        return loss.detach()
+    def step():
+        calls.clear()
+        for context in (optimizer.first_pass, optimizer.second_pass):
+            if context == optimizer.first_pass or optimizer.needs_second_pass:
+                optimizer.zero_grad()
+                with context():
+                    calls.append(None)
+                    scaler.scale(loss_of(params)).backward()
+                    if overflow:
+                        params[0].grad[0, 0] = float("inf")
+        if own_scaler:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+        scaler.update()
+        return len(calls)
 
     before = [p.detach().clone() for p in params]
-    optimizer.step(closure)
-    scaler.update()
+    step()
     assert all(torch.equal(b, p) for b, p in zip(before, params, strict=True))
     overflow = False
-    optimizer.step(closure)
+    assert step() == 2
     assert not any(torch.equal(b, p) for b, p in zip(before, params, strict=True))
+    assert step() == 1
     assert all(p.isfinite().all() for p in params)
+
+
+def test_a_step_that_raises_leaves_no_direction():
+    _, params, loss_of, *_ = problem()
+    optimizer = GNP(torch.optim.SGD(params, lr=0.1), direction_every=5)
+    calls = []
+
+    def loss():
+        calls.append(None)
+        if len(calls) == 2:
+            raise OSError("no")
+        return loss_of(params)
+
+    with pytest.raises(OSError, match="no"):
+        optimizer.step(closure_for(optimizer, loss))
+    optimizer.step(closure_for(optimizer, loss))
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_groups_that_do_not_climb_keep_their_gradient_when_references_are_normalised(every):
+    """r = 0 is the base optimizer for a group's reference, whatever the others do."""
+    still, climbing = (nn.Parameter(torch.full((2,), 3.0, dtype=torch.float64)) for _ in range(2))
+    groups = [{"params": [still], "r": 0.0}, {"params": [climbing]}]
+    optimizer = GNP(
+        torch.optim.SGD(groups, lr=1.0), r=0.1, normalize_reference=True, direction_every=every
+    )
+    for step in (1, 2):
+        optimizer.step(closure_for(optimizer, lambda: (4 * still + climbing).sum()))
+        torch.testing.assert_close(still.detach(), torch.full((2,), 3.0 - 4 * step).double())
 
 
 def test_different_alphas_have_no_single_gradient():

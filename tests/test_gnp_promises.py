@@ -117,17 +117,21 @@ def test_zeroing_gradients_in_place_does_not_destroy_the_first_gradient():
     assert equal(*results)
 
 
-def test_gradients_of_both_passes_in_the_same_memory_are_refused():
-    """As DDP's bucket views are: g1 would silently become g2."""
+@pytest.mark.parametrize(
+    ("pieces", "settings"),
+    [(1, {}), (2, {}), (2, {"alpha": 1.0}), (2, {"r": 0.0}), (2, {"direction_every": 2})],
+)
+def test_gradients_of_two_passes_in_the_same_memory_are_refused(pieces, settings):
+    """As DDP's bucket views are: the earlier would silently become the later."""
     p, buffer = nn.Parameter(torch.ones(2)), torch.zeros(2)
-    optimizer = GNP(torch.optim.SGD([p], lr=0.1))
+    optimizer = GNP(torch.optim.SGD([p], lr=0.1), **settings)
 
     def closure():
         p.grad = buffer.copy_(2 * p.detach())
         return p.sum()
 
     with pytest.raises(RuntimeError, match="gradient_as_bucket_view"):
-        optimizer.step(closure)
+        optimizer.step([closure] * pieces)
     assert p.tolist() == [1, 1]
 
 

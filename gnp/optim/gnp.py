@@ -24,6 +24,7 @@ from gnp.optim.gradients import (
     current_gradients,
     give_gradients,
     norm_of,
+    refuse_shared_memory,
     scale_,
     take_gradients,
     with_gradient,
@@ -111,8 +112,8 @@ class GNP(Optimizer):
             direction) and, at the climbed weights, to g2, over all parameters (the official
             code's weight decay). The base's own ``weight_decay`` acts on g instead: use one.
         normalize_reference: mix g1/‖g1‖ in place of g1 (the official code's default). g's
-            length then no longer follows ‖g1‖, and α = 0 with r > 0 steps along g1/‖g1‖; r = 0
-            stays the base optimizer.
+            length then no longer follows ‖g1‖, and α = 0 with r > 0 steps along g1/‖g1‖; groups
+            with r = 0 keep g1.
         adaptive: climb r · T²g1/‖T g1‖ with T = |θ| + ``adaptive_eta``, elementwise: ASAM (Kwon
             et al., ICML 2021, arXiv 2102.11600; their code scales the weights and not the
             biases: give those a group with ``adaptive=False``). r is in other units then; 0.5 to
@@ -285,10 +286,11 @@ class GNP(Optimizer):
             raise TypeError("reference must be a closure for each closure")
         self._remember_statistics()
         reduce = self._averages_itself(len(closures))
-        if len(closures) == 1:
-            loss = self._penalized_gradient(closures[0], references[0], reduce)
-        else:
-            loss = self._mean_over_pieces(closures, references, reduce)
+        with self._renewing_on_error():
+            if len(closures) == 1:
+                loss = self._penalized_gradient(closures[0], references[0], reduce)
+            else:
+                loss = self._mean_over_pieces(closures, references, reduce)
         self._average(reduce)
         self._base_step()
         return loss
@@ -309,6 +311,7 @@ class GNP(Optimizer):
         ``zero_grad`` belongs before ``first_pass``. Forward passes belong inside too: running
         statistics, random draws and DDP's reduction are switched here.
         """
+        self._give_up_step()
         self._remember_statistics()
         reduce = self._averages_itself(1)
         with self._first_pass(reduce=reduce):
@@ -330,7 +333,7 @@ class GNP(Optimizer):
                 "second_pass() comes after first_pass(), and only where needs_second_pass is True"
             )
         reduce = self._averages_itself(1)
-        with self._second_pass(reduce=reduce):
+        with self._renewing_on_error(), self._second_pass(reduce=reduce):
             yield
         self._average(reduce)
         self._complete = True
@@ -346,6 +349,22 @@ class GNP(Optimizer):
         self._directions: dict[int, _Direction] = {}  # a piece of the batch → its direction
         self._age = 0  # steps that used them
 
+    def _give_up_step(self) -> None:
+        """Both passes were made, and ``step`` was not called: a scaler of the loop's own found an
+        overflow, maybe, which must not stay in the direction."""
+        if self._complete:
+            self._complete = False
+            self.renew_direction()
+
+    @contextmanager
+    def _renewing_on_error(self) -> Iterator[None]:
+        """A direction is one that a whole step was made with."""
+        try:
+            yield
+        except BaseException:
+            self.renew_direction()
+            raise
+
     def _mean_over_pieces(
         self, closures: Sequence[Closure], references: Sequence[Closure | None], reduce: bool
     ) -> Tensor:
@@ -356,7 +375,11 @@ class GNP(Optimizer):
                 losses.append(self._penalized_gradient(*closures_of_piece, reduce, piece))
                 after_piece()
                 g = take_gradients(self.param_groups, copy=self._buckets_are_gradients)
-                total = g if total is None else [add(*pair) for pair in zip(total, g, strict=True)]
+                if total is None:
+                    total = g
+                else:
+                    refuse_shared_memory(total, g)
+                    total = [add(*pair) for pair in zip(total, g, strict=True)]
         with torch.no_grad():
             for grads in total:
                 for grad in grads:
@@ -416,7 +439,8 @@ class GNP(Optimizer):
             g1 = take_gradients(self.param_groups, copy=self._buckets_are_gradients)
             self._first = _FirstPass(g1, draws)
         elif self.normalize_reference:
-            self._normalize_gradients()
+            grads = current_gradients(self.param_groups)
+            self._normalize(grads, norm_of(grads))
 
     @contextmanager
     def _second_pass(self, piece: int = 0, reduce: bool = False) -> Iterator[None]:
@@ -519,10 +543,8 @@ class GNP(Optimizer):
 
         def unit(gradients: Gradients, length: Tensor) -> Gradients:
             inverse = climb_scale(length, 1.0, self._scaled(self.epsilon, length.device))
-            # An overflow (fp16) is skipped once; kept in a direction it would come back.
             return [
-                [None if g is None else (g * inverse.to(g.device)).nan_to_num_(0, 0, 0) for g in gs]
-                for gs in gradients
+                [None if g is None else g * inverse.to(g.device) for g in gs] for gs in gradients
             ]
 
         climb = unit(directions, climb_norm)
@@ -554,7 +576,7 @@ class GNP(Optimizer):
                     [None if g is None else g * self._scaled(1.0, g.device) for g in grads]
                     for grads in direction.reference
                 ]
-            self._mix_into_gradients(reference)
+            self._mix_into_gradients(reference, still_too=False)
 
     def _move(
         self,
@@ -603,9 +625,16 @@ class GNP(Optimizer):
                 add_l2_(grads, device_weights, self._scaled(l2, grads[0].device))
 
     @torch.no_grad()
-    def _mix_into_gradients(self, g1: Gradients) -> None:
-        """p.grad ← (1 − α) g1 + α p.grad; a missing gradient counts as zero."""
+    def _mix_into_gradients(self, g1: Gradients, still_too: bool = True) -> None:
+        """p.grad ← (1 − α) g1 + α p.grad; a missing gradient counts as zero.
+
+        Args:
+            still_too: also in the groups with r = 0.
+        """
+        refuse_shared_memory(g1, current_gradients(self.param_groups))
         for group, first in zip(self.param_groups, g1, strict=True):
+            if self._r(group) == 0 and not still_too:
+                continue
             for p, g in zip(group["params"], first, strict=True):
                 if g is not None and p.grad is None:
                     p.grad = torch.zeros_like(g)
@@ -613,28 +642,17 @@ class GNP(Optimizer):
                     p.grad.mul_(self._alpha(group))
             second = [p.grad for p in group["params"]]
             for second_grads, first_grads in by_device_and_dtype(with_gradient(second, first)):
-                for a, b in zip(first_grads, second_grads, strict=True):
-                    if a.data_ptr() == b.data_ptr() and a.numel() > 0:
-                        raise RuntimeError(
-                            "the second pass wrote its gradients over the first's. DDP with "
-                            "gradient_as_bucket_view=True? Then pass it as model=…; other code "
-                            "that keeps gradients in buffers of its own must not do so"
-                        )
                 mix_(first_grads, second_grads, self._alpha(group))
 
     @torch.no_grad()
-    def _normalize_gradients(self) -> None:
-        """p.grad ← p.grad/‖g1‖ in the groups with r > 0; r = 0 is the base optimizer."""
-        grads = current_gradients(self.param_groups)
-        norm = norm_of(grads)
-        moved = zip(grads, self.param_groups, strict=True)
-        self._normalize([g for g, group in moved if self._r(group) > 0], norm)
-
-    @torch.no_grad()
     def _normalize(self, gradients: Gradients, norm: Tensor) -> None:
-        """g ← g/(‖g1‖ + ε), in place and in the scaler's units; zero gradients stay zero."""
+        """g ← g/(‖g1‖ + ε), in place and in the scaler's units, in the groups with r > 0 (r = 0 is
+        the base optimizer); zero gradients stay zero."""
         epsilon = self._scaled(self.epsilon, norm.device)
-        scale_(gradients, climb_scale(norm, self._scaled(1.0, norm.device), epsilon))
+        climbing = [
+            g for g, group in zip(gradients, self.param_groups, strict=True) if self._r(group) > 0
+        ]
+        scale_(climbing, climb_scale(norm, self._scaled(1.0, norm.device), epsilon))
 
     def _scaled(self, value: float, device: torch.device) -> float | Tensor:
         """A value in the units of the gradients, which the grad scaler may have scaled."""
@@ -698,13 +716,24 @@ class GNP(Optimizer):
             self._statistics = None
         if self.max_grad_norm is not None:
             scale_(grads, clip_scale(norm_of(grads), self.max_grad_norm))
+        stepped = True
         if self._is_scaled:
-            self.grad_scaler.step(self.base)  # does nothing if unscale_ met an inf or a NaN
+            stepped = self._scaler_step()
         else:
             self.base.step()
         self._age += 1
-        if self._age >= self.direction_every:
+        if self._age >= self.direction_every or not stepped:
             self.renew_direction()
+
+    def _scaler_step(self) -> bool:
+        """Does nothing, and returns False, if ``unscale_`` met an inf or a NaN."""
+        calls: list[None] = []
+        hook = self.base.register_step_post_hook(lambda *_: calls.append(None))
+        try:
+            self.grad_scaler.step(self.base)
+        finally:
+            hook.remove()
+        return bool(calls)
 
     # ------------------------------------------------------------------ one set of groups
 
@@ -750,7 +779,7 @@ class GNP(Optimizer):
         group.update(values)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        self._complete = False
+        self._give_up_step()
         self.base.zero_grad(set_to_none)
 
     def state_dict(self) -> dict:

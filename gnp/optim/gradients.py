@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gnp.optim.update_rule import global_norm
+from gnp.optim.update_rule import HALVES, global_norm
 
 try:
     from torch.distributed.tensor import DTensor
@@ -68,8 +68,28 @@ def norm_of(gradients: Gradients) -> Tensor:
     sharded = [g for g in present if isinstance(g, DTensor)]
     if not sharded:
         return global_norm(plain)
-    of_shards = global_norm(sharded).full_tensor()
+    # DTensor has no norm of half-precision shards that is taken in float32.
+    wide = [g.float() if g.dtype in HALVES else g for g in sharded]
+    of_shards = global_norm(wide).full_tensor()
+    if not plain:  # a zero from the CPU would wait for the device
+        return of_shards
     return torch.linalg.vector_norm(torch.stack([global_norm(plain).to(of_shards), of_shards]))
+
+
+@torch.no_grad()
+def refuse_shared_memory(earlier: Gradients, later: Gradients) -> None:
+    """Raises RuntimeError if a later backward pass wrote its gradients over an earlier one's."""
+    for pair in zip(earlier, later, strict=True):
+        for a, b in zip(*pair, strict=True):
+            if a is None or b is None:
+                continue
+            a, b = _local(a), _local(b)
+            if a.data_ptr() == b.data_ptr() and a.numel() > 0:
+                raise RuntimeError(
+                    "one backward pass wrote its gradients over those of another. DDP with "
+                    "gradient_as_bucket_view=True? Then pass it as model=…; other code that keeps "
+                    "gradients in buffers of its own must not do so"
+                )
 
 
 def scale_(gradients: Gradients, scale: Tensor) -> None:
@@ -114,8 +134,8 @@ def _local(tensor: Tensor) -> Tensor:
 def average_gradients(base: Optimizer, process_group: "dist.ProcessGroup | None" = None) -> None:
     """``p.grad`` ← its mean over the processes, one all-reduce for each 25 MiB.
 
-    A parameter that has no gradient here counts as zero: which have one may differ from process
-    to process.
+    A parameter that has no gradient here gets zero: which have one may differ from process to
+    process.
     """
     lists: dict[tuple, list[Tensor]] = {}
     for group in base.param_groups:

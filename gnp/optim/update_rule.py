@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+HALVES = (torch.float16, torch.bfloat16)
+
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of all entries of all tensors: a 0-d tensor on the first one's device.
@@ -20,9 +22,12 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """
     if not tensors:
         return torch.zeros(())
-    half = any(t.dtype in (torch.float16, torch.bfloat16) for t in tensors)
-    norms = torch._foreach_norm(list(tensors), 2, dtype=torch.float32 if half else None)
-    device, dtype = norms[0].device, norms[0].dtype
+    halves = [t for t in tensors if t.dtype in HALVES]
+    others = [t for t in tensors if t.dtype not in HALVES]
+    norms = list(torch._foreach_norm(others, 2)) if others else []
+    norms += torch._foreach_norm(halves, 2, dtype=torch.float32) if halves else []
+    dtype = max((n.dtype for n in norms), key=lambda d: d.itemsize)
+    device = tensors[0].device
     return torch.linalg.vector_norm(torch.stack([n.to(device, dtype) for n in norms]))
 
 
