@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gnp.tables.listing import list_runs, to_csv
 from gnp.tracking.files import write_text
+from gnp.training.config import defaults
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
     parser.add_argument("root", help="a results root: the folder that has runs/ in it")
     parser.add_argument("--csv", type=Path, help="also write them to this file")
     arguments = parser.parse_args()
-    runs = list_runs(arguments.root)
+    runs = list_runs(arguments.root, defaults())
     if not runs:
         print(f"list_runs.py: no finished runs below {arguments.root}/runs", file=sys.stderr)
         return 2

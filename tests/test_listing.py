@@ -23,5 +23,13 @@ def test_runs_are_listed_with_the_settings_in_which_they_differ(tmp_path):
     assert next(csv.DictReader(io.StringIO(to_csv(runs))))["method"] == "gnp"
 
 
+def test_a_record_that_does_not_name_a_setting_has_its_default(tmp_path):
+    first, second = list(spec(seeds=[0]).runs())[:2]
+    write_record(tmp_path, first, [9.0])
+    write_record(tmp_path, second, [7.0], optimizer={"adaptive": False})
+    assert "optimizer.adaptive" in list_runs(tmp_path)[0]
+    assert "optimizer.adaptive" not in list_runs(tmp_path, {"optimizer": {"adaptive": False}})[0]
+
+
 def test_nothing_finished_is_an_empty_list(tmp_path):
     assert list_runs(tmp_path) == []

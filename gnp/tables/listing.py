@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,19 @@ from gnp.tracking.record import VOLATILE, flatten, read_config, read_summary, wi
 LISTED_ANYWAY = {"seed", "method", "experiment", "dataset.name", "augmentation.name"}
 
 
-def list_runs(root: str | Path) -> list[dict[str, Any]]:
+def list_runs(root: str | Path, defaults: Mapping[str, Any] = {}) -> list[dict[str, Any]]:
     """One dict a finished run, all with the same keys, sorted by error.
 
     Keys: experiment, data, method, seed; each setting that is not the same in all runs; evaluated
     split, its error (last epoch), the error on the training images and the seconds.
+
+    Args:
+        defaults: what a record that does not name a setting was made with.
     """
     runs = []
+    known = flatten(without(defaults, VOLATILE))
     for file in sorted(Path(root, "runs").glob("**/summary.json")):
-        config = flatten(without(read_config(file.parent) or {}, VOLATILE))
+        config = known | flatten(without(read_config(file.parent) or {}, VOLATILE))
         runs.append((read_summary(file.parent), config))
     keys = sorted({key for _, config in runs for key in config} - LISTED_ANYWAY)
     varying = [k for k in keys if len({repr(config.get(k)) for _, config in runs}) > 1]
