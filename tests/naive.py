@@ -40,11 +40,11 @@ def problem():
     return model, list(model.parameters()), loss_of, x, y
 
 
-def closure_for(optimizer, loss_of):
+def closure_for(optimizer, loss_of, scaler=None):
     def closure():
         optimizer.zero_grad()
         loss = loss_of()
-        loss.backward()
-        return loss
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        return loss.detach()
 
     return closure

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from naive import gnp_gradient
+from naive import closure_for, gnp_gradient
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -25,16 +25,9 @@ def network():
     return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
 
 
-def closure_for(optimizer, model):
+def closure_of(optimizer, model):
     x, y = data()
-
-    def closure():
-        optimizer.zero_grad()
-        loss = cross_entropy(model(x), y)
-        loss.backward()
-        return loss
-
-    return closure
+    return closure_for(optimizer, lambda: cross_entropy(model(x), y))
 
 
 def trained(steps=6):
@@ -42,7 +35,7 @@ def trained(steps=6):
     model = network()
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), R, ALPHA)
     for _ in range(steps):
-        optimizer.step(closure_for(optimizer, model))
+        optimizer.step(closure_of(optimizer, model))
     return model
 
 
@@ -115,7 +108,7 @@ def test_reduce_on_plateau_lowers_the_rate():
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), R, ALPHA)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
     for loss in (1.0, 1.0, 1.0):
-        optimizer.step(closure_for(optimizer, model))
+        optimizer.step(closure_of(optimizer, model))
         scheduler.step(loss)
     assert optimizer.base.param_groups[0]["lr"] == 0.025
 
@@ -127,7 +120,7 @@ def test_swa_averages_its_weights():
     scheduler = torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.05, anneal_epochs=2)
     seen = []
     for _ in range(3):
-        optimizer.step(closure_for(optimizer, model))
+        optimizer.step(closure_of(optimizer, model))
         averaged.update_parameters(model)
         scheduler.step()
         seen.append(model[0].weight.detach().clone())
@@ -147,10 +140,10 @@ def test_timms_optimizers_as_base_and_its_scheduler(name):
     base = create_optimizer_v2(model, opt=name, lr=0.05, weight_decay=0.01)
     optimizer = GNP(base, R, ALPHA)
     scheduler = CosineLRScheduler(optimizer, t_initial=10, warmup_t=3, warmup_lr_init=0.001)
-    first = optimizer.step(closure_for(optimizer, model))
+    first = optimizer.step(closure_of(optimizer, model))
     for step in range(1, 10):
         scheduler.step(step)
-        last = optimizer.step(closure_for(optimizer, model))
+        last = optimizer.step(closure_of(optimizer, model))
     assert last < first
     assert base.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] != 0.05
     # The same base without a penalty is the base itself.
@@ -161,7 +154,7 @@ def test_timms_optimizers_as_base_and_its_scheduler(name):
         bare_base.zero_grad()
         cross_entropy(bare(data()[0]), data()[1]).backward()
         bare_base.step()
-        wrapper.step(closure_for(wrapper, wrapped))
+        wrapper.step(closure_of(wrapper, wrapped))
     assert all(
         torch.equal(a, b) for a, b in zip(bare.parameters(), wrapped.parameters(), strict=True)
     )
@@ -287,7 +280,7 @@ def test_compiled(what):
 def test_a_compiled_closure():
     model = network()
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), R, ALPHA)
-    closure = torch.compile(closure_for(optimizer, model), backend="aot_eager")
+    closure = torch.compile(closure_of(optimizer, model), backend="aot_eager")
     for _ in range(6):
         optimizer.step(closure)
     assert_same(model, trained(6))

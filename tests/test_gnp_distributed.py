@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from matrix import BASES, SETTINGS, images, network
+from naive import closure_for
 from processes import run_in_processes
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -31,14 +32,8 @@ def of_ranks():
     return run_in_processes(in_each_process, 2)
 
 
-def closure_for(optimizer, model, x, y, scaler=None):
-    def closure():
-        optimizer.zero_grad()
-        loss = cross_entropy(model(x), y)
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        return loss.detach()
-
-    return closure
+def closure_of(optimizer, model, x, y, scaler=None):
+    return closure_for(optimizer, lambda: cross_entropy(model(x), y), scaler)
 
 
 # ---------------------------------------------------------------------- batch norm
@@ -55,7 +50,7 @@ def norm_statistics(rank):
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=0.3, model=ddp)
     for step in range(3):
         x, y = (t.chunk(2)[rank] for t in images(step))
-        optimizer.step(closure_for(optimizer, ddp, x, y))
+        optimizer.step(closure_of(optimizer, ddp, x, y))
     own = model[1].running_mean.clone()
     average_norm_statistics(model)
     return own, model.state_dict()
@@ -67,7 +62,7 @@ def test_processes_with_batch_norm_do_what_pieces_do(of_ranks):
     optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), r=0.3, model=model)
     for step in range(3):
         pieces = zip(*(t.chunk(2) for t in images(step)), strict=True)
-        optimizer.step([closure_for(optimizer, model, x, y) for x, y in pieces])
+        optimizer.step([closure_of(optimizer, model, x, y) for x, y in pieces])
     own = [results["statistics"][0] for results in of_ranks]
     assert not torch.equal(*own)  # before averaging
     for results in of_ranks:
@@ -138,7 +133,7 @@ def overflow(rank):
     base = torch.optim.SGD(model.parameters(), lr=0.1)
     optimizer = GNP(base, r=0.3, model=ddp, grad_scaler=scaler)
     x, y = (t.chunk(2)[rank] for t in images(0))
-    closure = closure_for(optimizer, ddp, x.float(), y, scaler)
+    closure = closure_of(optimizer, ddp, x.float(), y, scaler)
 
     def overflowing():
         loss = closure()
@@ -169,7 +164,7 @@ def steps_of(model, optimizer, rows=slice(None)):
     for step in range(4):
         x, y = (t[rows] for t in images(step))
         x = x.to(next(model.parameters()).dtype)
-        optimizer.step(closure_for(optimizer, model, x, y))
+        optimizer.step(closure_of(optimizer, model, x, y))
 
 
 def sharded(base, variant, dtype=torch.float64):
