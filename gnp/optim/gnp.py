@@ -707,17 +707,19 @@ class GNP(Optimizer):
     @torch.no_grad()
     def _base_step(self) -> None:
         self._complete = False
-        grads = current_gradients(self.param_groups)
         if self._is_scaled:
             self.grad_scaler.unscale_(self.base)
-            # What is skipped below has not happened: a forward pass that overflowed must not stay
-            # in the running statistics.
-            self._statistics.restore_where(~norm_of(grads).isfinite())
-            self._statistics = None
+        if self._is_scaled or self.max_grad_norm is not None:
+            grads = current_gradients(self.param_groups)
+            norm = norm_of(grads)
         if self.max_grad_norm is not None:
-            scale_(grads, clip_scale(norm_of(grads), self.max_grad_norm))
+            scale_(grads, clip_scale(norm, self.max_grad_norm))
         stepped = True
         if self._is_scaled:
+            # What is skipped here has not happened: a forward pass that overflowed must not stay
+            # in the running statistics.
+            self._statistics.restore_where(~norm.isfinite())
+            self._statistics = None
             stepped = self._scaler_step()
         else:
             self.base.step()

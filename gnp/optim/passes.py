@@ -52,38 +52,25 @@ class NormStatistics:
     """A copy of the running statistics that the next forward pass of ``model`` would change."""
 
     def __init__(self, model: nn.Module | None):
-        modules = _tracking(model)
+        modules = [] if model is None else [m for m in _with_statistics(model) if m.training]
         self.buffers = [b for m in modules for b in (m.running_mean, m.running_var)]
-        self.counters = [
-            m.num_batches_tracked for m in modules if m.num_batches_tracked is not None
-        ]
-        self._of_buffers = [b.clone() for b in self.buffers]
-        self._of_counters = [c.clone() for c in self.counters]
+        counters = [m.num_batches_tracked for m in modules]
+        all_of_them = [*self.buffers, *(c for c in counters if c is not None)]
+        self._before = [(tensor, tensor.clone()) for tensor in all_of_them]
 
     def restore(self) -> None:
-        _copy_(self.buffers, self._of_buffers)
-        _copy_(self.counters, self._of_counters)
+        for now, before in self._before:
+            now.copy_(before)
 
     def restore_where(self, condition: Tensor) -> None:
         """Restore if ``condition`` (0-d, bool) holds, without asking the device whether it does."""
-        pairs = zip(
-            [*self.buffers, *self.counters], [*self._of_buffers, *self._of_counters], strict=True
-        )
-        for now, before in pairs:
+        for now, before in self._before:
             now.copy_(torch.where(condition.to(now.device), before, now))
 
 
-def _tracking(model: nn.Module | None) -> list[_NormBase]:
-    """The normalisation layers in training mode that have running statistics."""
-    every = () if model is None else model.modules()
-    return [
-        m for m in every if isinstance(m, _NormBase) and m.training and m.running_mean is not None
-    ]
-
-
-def _copy_(targets: list[Tensor], sources: list[Tensor]) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        target.copy_(source)
+def _with_statistics(model: nn.Module) -> Iterator[_NormBase]:
+    modules = (m for m in model.modules() if isinstance(m, _NormBase))
+    return (m for m in modules if m.running_mean is not None)
 
 
 @contextmanager
@@ -107,7 +94,8 @@ def averaged_norm_statistics(model: nn.Module | None, pieces: int) -> Iterator[C
         if done < pieces:
             before.restore()  # the pieces together count as one batch
         else:
-            _copy_(before.buffers, means)
+            for buffer, mean in zip(before.buffers, means, strict=True):
+                buffer.copy_(mean)
 
     try:
         yield after_piece
@@ -126,11 +114,10 @@ def average_norm_statistics(
     Averaging now and then (before an evaluation or a checkpoint) gives the same as averaging after
     each step, because the statistics are a linear function of what they have seen.
     """
-    for module in model.modules():
-        if isinstance(module, _NormBase) and module.running_mean is not None:
-            for buffer in (module.running_mean, module.running_var):
-                buffer.div_(dist.get_world_size(process_group))
-                dist.all_reduce(buffer, group=process_group)
+    for module in _with_statistics(model):
+        for buffer in (module.running_mean, module.running_var):
+            buffer.div_(dist.get_world_size(process_group))
+            dist.all_reduce(buffer, group=process_group)
 
 
 @contextmanager

@@ -61,10 +61,6 @@ class Method:
     name: str | None = None
     settings: str = ""
 
-    @property
-    def place(self) -> str:
-        return self.name or self.optimizer
-
 
 @dataclass  # not frozen: OmegaConf cannot fill a frozen one inside a dict
 class Part:
@@ -174,7 +170,8 @@ class Cell:
 
     @property
     def folder_of_method(self) -> str:
-        return self.method.place + ("" if self.fidelity == "paper" else f"-{self.fidelity}")
+        suffix = "" if self.fidelity == "paper" else f"-{self.fidelity}"
+        return (self.method.name or self.method.optimizer) + suffix
 
     @property
     def path(self) -> Path:

@@ -106,6 +106,11 @@ class OptimizerConfig:
     reference_fraction: float = 1.0
     direction_every: int = 1
 
+    @property
+    def reference_every(self) -> int:
+        """g1 is of every so many-th image: 1/reference_fraction."""
+        return round(1 / self.reference_fraction)
+
 
 @dataclass
 class TrainingConfig:

@@ -212,7 +212,7 @@ class _Run:
                 self.autocast,
                 label_smoothing=config.training.label_smoothing,
                 sharpness_batch=config.training.sharpness_batch,
-                reference_every=round(1 / config.optimizer.reference_fraction),
+                reference_every=config.optimizer.reference_every,
                 metrics_of=config.training.train_metrics,
                 progress=progress.step_done if self.processes.main else lambda step: None,
                 processes=self.processes,
@@ -397,7 +397,7 @@ def check_shares(config: Config, processes: Processes) -> None:
             f"each of {count} processes has {own} images of a batch, which are no whole pieces of "
             f"training.sharpness_batch={training.sharpness_batch}"
         )
-    every = round(1 / config.optimizer.reference_fraction)
+    every = config.optimizer.reference_every
     if (training.sharpness_batch or own) % every:
         raise ConfigError(
             f"optimizer.reference_fraction=1/{every} does not divide a process's {own} images"
