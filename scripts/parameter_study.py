@@ -8,20 +8,17 @@ import sys
 from dataclasses import replace
 
 import hydra
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from render_table import show
-from reproduce_table import train_missing
+from reproduce_table import check_configs, train_missing
 from rich.console import Console
 
 from gnp.cli import run_cli
 from gnp.errors import UserError
-from gnp.studies import Run, StudyError, StudySpec, collect, write_outputs
-from gnp.studies.grid import number
+from gnp.studies import StudySpec, collect, write_outputs
 from gnp.studies.report import missing_commands, notes, to_terminal
-from gnp.tracking.record import config_difference, read_config
-from gnp.training.config import defaults, resolve, run_path, suggest, to_plain
+from gnp.training.config import defaults, suggest
 
 SETTINGS = (
     *("root", "jobs", "device", "overrides", "dry_run", "render_only", "study"),
@@ -42,7 +39,7 @@ def main(composed: DictConfig) -> None:
     failed = []
     if not composed.render_only:
         runs = list(spec.runs())
-        check_configs(spec, runs, composed.root)
+        check_configs("study", spec, runs, composed.root)
         failed = train_missing(spec, runs, composed, console)
     if composed.dry_run:
         return
@@ -57,43 +54,6 @@ def load_spec(composed: DictConfig) -> StudySpec:
     """The study's spec, with the command line's overrides after its own."""
     spec = StudySpec.from_config(OmegaConf.to_container(composed.study, resolve=True))
     return replace(spec, overrides=[*spec.overrides, *composed.overrides])
-
-
-def check_configs(spec: StudySpec, runs: list[Run], root: str) -> None:
-    """Compose the configs of the first and the last run and of all recorded ones, before any child
-    starts. Two, because an override such as optimizer.alpha=0 leaves the first as it is.
-
-    Raises:
-        ConfigError: a setting of the study does not exist or has a wrong value.
-        StudyError: an override makes a run another one, or a record was made with another config;
-            shows the differences.
-    """
-    complaints = []
-    for run in runs:
-        recorded = read_config(run.folder(root))
-        if recorded is None and run not in (runs[0], runs[-1]):
-            continue
-        config = resolve(compose("train", [*run.settings(), f"root={root}", *spec.overrides]))
-        wanted, optimizer = (number(run.point.r), number(run.point.alpha)), config.optimizer
-        if (str(run_path(config)), config.root) != (str(run.path), root) or wanted != (
-            number(optimizer.r),
-            number(optimizer.alpha),
-        ):
-            raise StudyError(
-                f"study {spec.name}: overrides change which run it is: {run.path} in {root} became "
-                f"{run_path(config)} in {config.root} with r={optimizer.r:g} and "
-                f"alpha={optimizer.alpha:g}; set root=… and study.r=…, study.seeds=… instead"
-            )
-        if recorded is not None and (
-            difference := config_difference(recorded, to_plain(config), defaults())
-        ):
-            complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
-    if complaints:
-        raise StudyError(
-            f"{len(complaints)} recorded runs have another config than study {spec.name} wants:\n"
-            + "\n".join(complaints)
-            + "\nDelete those folders to train them again, or take another root=…."
-        )
 
 
 def render(spec: StudySpec, root: str, console: Console) -> None:

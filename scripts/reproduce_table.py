@@ -16,13 +16,17 @@ from rich.console import Console
 
 from gnp.cli import run_cli
 from gnp.errors import UserError
-from gnp.tables import Pool, Run, SpecError, TableSpec, cpu_slots, gpu_slots
+from gnp.tables import Pool, SpecError, cpu_slots, gpu_slots
 from gnp.tables.progress import PoolProgress
 from gnp.tables.spec import Training
 from gnp.tracking.record import config_difference, read_config, read_summary
 from gnp.training.config import defaults, resolve, run_path, suggest, to_plain
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
+
+
+class ConfigMismatch(UserError):
+    """The runs that a table or a study wants are not those that its settings describe."""
 
 
 class TableIncomplete(UserError):
@@ -36,7 +40,7 @@ def main(composed: DictConfig) -> None:
     spec = load_spec(composed)
     console = Console(soft_wrap=True, highlight=False)
     runs = list(spec.runs())
-    check_configs(spec, runs, composed.root)
+    check_configs("table", spec, runs, composed.root)
     failed = train_missing(spec, runs, composed, console)
     if composed.dry_run:
         return
@@ -69,32 +73,38 @@ def train_missing(spec, runs: Sequence[Training], composed: DictConfig, console:
     return pool.failed
 
 
-def check_configs(spec: TableSpec, runs: list[Run], root: str) -> None:
-    """Compose the config of a run and of all recorded ones, before any child starts.
+def check_configs(kind: str, spec, runs: Sequence[Training], root: str) -> None:
+    """Compose the configs of the first and the last run and of all recorded ones, before any child
+    starts. Two, because an override such as optimizer.alpha=0 may leave the first as it is.
+
+    Args:
+        kind: "table" or "study", which ``spec`` is one of.
 
     Raises:
-        ConfigError: a setting of the table does not exist or has a wrong value.
-        SpecError: an override makes a run another one, or a record was made with another config;
-            shows the differences.
+        ConfigError: a setting of the spec does not exist or has a wrong value.
+        ConfigMismatch: an override makes a run another one, or a record was made with another
+            config; shows the differences.
     """
     complaints = []
     for run in runs:
         recorded = read_config(run.folder(root))
-        if recorded is None and run is not runs[0]:
+        if recorded is None and run not in (runs[0], runs[-1]):
             continue
         config = resolve(compose("train", [*run.settings(), f"root={root}", *spec.overrides]))
-        if (str(run_path(config)), config.root) != (str(run.path), root):
-            raise SpecError(
-                f"table {spec.name}: overrides change which run it is: {run.path} in {root} became "
-                f"{run_path(config)} in {config.root}; set root=… and table.seeds=… instead"
+        place = (str(run_path(config)), config.root)
+        change = run.change_in(config.optimizer)
+        if place != (str(run.path), root) or change:
+            raise ConfigMismatch(
+                f"{kind} {spec.name}: overrides change which run it is: {run.path} in {root} "
+                f"became {place[0]} in {place[1]}{change}; set root=… and {kind}.…=… instead"
             )
-        if recorded is None:
-            continue
-        if difference := config_difference(recorded, to_plain(config), defaults()):
+        if recorded is not None and (
+            difference := config_difference(recorded, to_plain(config), defaults())
+        ):
             complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
     if complaints:
-        raise SpecError(
-            f"{len(complaints)} recorded runs have another config than table {spec.name} wants:\n"
+        raise ConfigMismatch(
+            f"{len(complaints)} recorded runs have another config than {kind} {spec.name} wants:\n"
             + "\n".join(complaints)
             + "\nDelete those folders to train them again, or take another root=…."
         )

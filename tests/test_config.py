@@ -40,7 +40,25 @@ SUFFIX = {"paper": "", "official": "-official"}
 LEAN = [f"~hydra/{g}" for g in ("output", "launcher", "sweeper", "help", "hydra_help", "env")]
 
 
+@pytest.fixture
+def parsed_once(monkeypatch):
+    """Each file's YAML is parsed once, which saves 9,000 compositions a quarter of their time.
+
+    OmegaConf builds nodes of its own from what the parser returns, so it may be shared.
+    """
+    load, known = yaml.load, {}
+
+    def load_once(stream, Loader):  # OmegaConf makes a new class, the same, for each call
+        key = stream if isinstance(stream, str) else stream.read(), Loader.__name__
+        if key not in known:
+            known[key] = load(key[0], Loader)
+        return known[key]
+
+    monkeypatch.setattr(yaml, "load", load_once)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("parsed_once")
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_combination_composes_to_a_valid_run_with_a_place_of_its_own(
     compose_train, experiment

@@ -394,12 +394,12 @@ def test_every_study_names_runs_that_exist(name):
 )
 def test_overrides_that_make_a_run_another_one_are_refused(monkeypatch, tmp_path, override):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from parameter_study import check_configs
+    from reproduce_table import ConfigMismatch, check_configs
 
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         spec = load("study=smoke", f"study.overrides=['{override}']")
-        with pytest.raises(StudyError, match="overrides change which run it is"):
-            check_configs(spec, list(spec.runs()), str(tmp_path))
+        with pytest.raises(ConfigMismatch, match="overrides change which run it is"):
+            check_configs("study", spec, list(spec.runs()), str(tmp_path))
 
 
 SMALL = [

@@ -138,6 +138,12 @@ class Run(Training):
             f"seed={self.seed}",
         ]
 
+    def change_in(self, optimizer: Any) -> str:
+        now = (number(optimizer.r), number(optimizer.alpha))
+        if now == (number(self.point.r), number(self.point.alpha)):
+            return ""
+        return f" with r={now[0]} and alpha={now[1]}"
+
 
 def number(value: float) -> str:
     """ "0.3", also of 0.1 + 0.2; "1" of 1.0. So values are named, told to a run and compared."""

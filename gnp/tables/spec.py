@@ -180,7 +180,8 @@ class Cell:
 
 
 class Training:
-    """What runs of tables and of studies have in common: they add ``path`` and ``settings``."""
+    """What runs of tables and of studies have in common: they add ``path`` and ``settings``,
+    and ``change_in`` where the path names values of the optimizer."""
 
     @property
     def path(self) -> Path:
@@ -190,6 +191,11 @@ class Training:
     def settings(self) -> list[str]:
         """What ``scripts/train.py`` is told to train it."""
         raise NotImplementedError
+
+    def change_in(self, optimizer: Any) -> str:
+        """What the resolved config's ``optimizer`` section has otherwise than this run is named
+        for, to be put behind "became …"; "" for nothing."""
+        return ""
 
     def folder(self, root: str | Path) -> Path:
         return Path(root, "runs", self.path)
