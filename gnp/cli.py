@@ -7,8 +7,9 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
@@ -47,12 +48,11 @@ def run_cli(
         if unknown := re.search(r"Could not override '([^']+)'", message):
             name = unknown[1]
             message = f"there is no setting {name!r}." + suggest(name, setting_names())
-        elif option := re.search(r"Could not find '([^']+)'", message):
-            offered = re.findall(r"^\t(\S+)$", message, re.M)
-            group, _, name = option[1].partition("/")
-            message = f"there is no {group} {name!r}; there are: {', '.join(offered)}." + suggest(
-                name.rsplit("/", 1)[-1], offered
-            )
+        elif isinstance(error, MissingConfigException) and error.missing_cfg_file:
+            group, _, name = error.missing_cfg_file.partition("/")
+            offered = [*(error.options or []), *_options_in_folders(group, message)]
+            message = f"there is no {group} {name!r}; there are: {', '.join(offered)}."
+            message += suggest(name, offered)
         return _complain(message, USAGE_ERROR)
     except KeyboardInterrupt:
         return _complain("stopped; the same command goes on from here", INTERRUPTED)
@@ -71,6 +71,19 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
     if os.getppid() != int(parent):  # it ended before the call
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _options_in_folders(group: str, message: str) -> list[str]:
+    """ "mini/vgg16" and the like: Hydra's own list has no choices that lie in folders.
+
+    ``message`` is Hydra's, with the search path. A folder ``part`` holds pieces of choices.
+    """
+    names = []
+    for root in re.findall(r"path=file://(.+)$", message, re.M):
+        for file in sorted(Path(root, group).glob("*/*.yaml")):
+            if file.parent.name != "part":
+                names.append(f"{file.parent.name}/{file.stem}")
+    return names
 
 
 def _complain(message: str, status: int) -> int:

@@ -242,6 +242,8 @@ def command(*arguments, script="train.py"):
         (["epohcs=3"], "Did you mean 'training.epochs'?"),
         (["optimzer=gnp"], "Did you mean 'optimizer'?"),
         (["optimizer=gpn"], "there are: adamw, gnp, sam, sgd. Did you mean 'gnp'?"),
+        (["experiment=mini/vgg16bn"], "Did you mean 'mini/vgg16_bn'?"),
+        (["experiment=vgg_16bn"], "Did you mean 'vgg16_bn'?"),
         (["seed=abc"], "seed: Value 'abc'"),
     ],
 )
