@@ -1,10 +1,14 @@
 """Shared by all tests: small deterministic pieces, no network, no GPU needed."""
 
+import hashlib
 import os
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torchvision.datasets import CIFAR10
 
 os.environ.setdefault("WANDB_MODE", "offline")  # nothing in a test may reach for a server
 
@@ -46,3 +50,26 @@ def tiny(compose_train):
         "runtime.threads=1",
     ]
     return lambda *overrides: validate(compose_train([*settings, *overrides]))
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch):
+    """Small files in CIFAR-10's own format, with their checksums in torchvision's class."""
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    random = np.random.default_rng(0)
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def part(name):
+        pixels = random.integers(0, 256, (10, 3072), dtype=np.uint8)
+        return write(name, {"data": pixels, "labels": list(range(10))})
+
+    monkeypatch.setattr(CIFAR10, "train_list", [part(f"data_batch_{i}") for i in (1, 2)])
+    monkeypatch.setattr(CIFAR10, "test_list", [part("test_batch")])
+    names = {"label_names": [f"class{i}" for i in range(10)]}
+    meta = dict(zip(("filename", "md5"), write("batches.meta", names), strict=True))
+    monkeypatch.setattr(CIFAR10, "meta", {**meta, "key": "label_names"})
+    return tmp_path

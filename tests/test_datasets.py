@@ -57,7 +57,7 @@ def test_the_cache_is_used_and_rebuilt_when_a_file_changes(folder, monkeypatch):
     first = load_folder(folder)
     assert (folder / CACHE_NAME).exists()
     with monkeypatch.context() as patched:
-        patched.setattr("gnp.data.folder._read_image", lambda file: pytest.fail("decoded again"))
+        patched.setattr("gnp.data.folder.read_image", lambda file: pytest.fail("decoded again"))
         assert torch.equal(load_folder(folder).train.images, first.train.images)
     pixels = picture(folder / "train" / "cat" / "0.png", 99)
     os.utime(folder / "train" / "cat" / "0.png", ns=(1, 1))
@@ -200,29 +200,6 @@ def test_synthetic_refuses_other_class_counts():
 
 
 # ---------------------------------------------------------------------- torchvision
-
-
-@pytest.fixture
-def cifar(tmp_path, monkeypatch):
-    """Small files in CIFAR-10's own format, with their checksums in torchvision's class."""
-    folder = tmp_path / CIFAR10.base_folder
-    folder.mkdir()
-    random = np.random.default_rng(0)
-
-    def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
-        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
-
-    def part(name):
-        pixels = random.integers(0, 256, (10, 3072), dtype=np.uint8)
-        return write(name, {"data": pixels, "labels": list(range(10))})
-
-    monkeypatch.setattr(CIFAR10, "train_list", [part(f"data_batch_{i}") for i in (1, 2)])
-    monkeypatch.setattr(CIFAR10, "test_list", [part("test_batch")])
-    names = {"label_names": [f"class{i}" for i in range(10)]}
-    meta = dict(zip(("filename", "md5"), write("batches.meta", names), strict=True))
-    monkeypatch.setattr(CIFAR10, "meta", {**meta, "key": "label_names"})
-    return tmp_path
 
 
 def load_cifar(root, **settings):

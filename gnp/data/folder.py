@@ -29,7 +29,7 @@ def load_folder(root: str | Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, 
             picture is damaged or not 32×32; names the file.
     """
     root = Path(root)
-    listing = {split: _list_split(root, split) for split in ("train", "test")}
+    listing = {split: list_split(root, split) for split in ("train", "test")}
     classes = sorted(listing["train"])
     if sorted(listing["test"]) != classes:
         odd = sorted(set(listing["test"]) ^ set(classes))
@@ -48,12 +48,13 @@ def load_folder(root: str | Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, 
     return splits
 
 
-def _list_split(root: Path, split: str) -> dict[str, list[Path]]:
+def list_split(root: Path, split: str) -> dict[str, list[Path]]:
     folder = root / split
     if not folder.is_dir():
         raise DataError(
             f"{folder} does not exist; dataset.source=folder expects "
-            f"{root}/{{train,test}}/<class>/*.png: unpack the images there or set dataset.root"
+            f"{root}/{{train,test}}/<class>/*.png: unpack the images there or set dataset.root "
+            f"(those of results/: scripts/image_subset.py make)"
         )
     listing = {
         d.name: sorted(f for f in d.iterdir() if f.suffix.lower() in EXTENSIONS)
@@ -84,12 +85,12 @@ def _decode(listing: dict[str, list[Path]], classes: list[str]) -> tuple[Tensor,
     images, labels = [], []
     for label, name in enumerate(classes):
         for file in listing[name]:
-            images.append(_read_image(file))
+            images.append(read_image(file))
             labels.append(label)
     return torch.stack(images), torch.tensor(labels, dtype=torch.int64)
 
 
-def _read_image(file: Path) -> Tensor:
+def read_image(file: Path) -> Tensor:
     try:
         with Image.open(file) as picture:
             image = picture.convert("RGB")
