@@ -1,0 +1,84 @@
+"""What results/ and the READMEs print is what the records in results/runs say."""
+
+import re
+
+import pytest
+from conftest import CONFIGS, ROOT
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from gnp import studies, tables
+from gnp.studies import report
+from gnp.tables import render
+from gnp.training.config import defaults
+
+RESULTS = ROOT / "results"
+NUMBER = re.compile(r"\d+\.\d\d(?: ± \d+\.\d\d)?")
+
+
+def published(kind):
+    return sorted(folder.name for folder in (RESULTS / kind).iterdir())
+
+
+def spec(script, group, name, kind):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose(script, [f"{group}={name}"])
+    return kind.from_config(OmegaConf.to_container(composed[group], resolve=True))
+
+
+@pytest.mark.parametrize("name", published("tables"))
+def test_a_table_is_whole_and_what_its_records_say(name):
+    wanted = spec("reproduce_table", "table", name, tables.TableSpec)
+    table = tables.collect(wanted, RESULTS, defaults=defaults())
+    folder = RESULTS / "tables" / name
+    assert not table.missing
+    assert not table.warnings
+    assert render.to_csv(table) == (folder / "table.csv").read_text()
+    printed = (folder / "table.md").read_text()
+    assert wanted.note in printed
+    for line in printed.splitlines():
+        if line.startswith("|"):
+            assert line in render.to_markdown(table)
+
+
+@pytest.mark.parametrize("name", published("studies"))
+def test_a_study_is_whole_and_what_its_records_say(name):
+    wanted = spec("parameter_study", "study", name, studies.StudySpec)
+    study = studies.collect(wanted, RESULTS, defaults=defaults())
+    assert not study.missing
+    assert not study.warnings
+    assert report.to_csv(study) == (RESULTS / "studies" / name / "study.csv").read_text()
+
+
+@pytest.mark.parametrize("readme", ["README.md", "results/README.md"])
+def test_a_mean_in_a_readme_stands_in_a_published_table(readme):
+    """Every "12.34 ± 0.56", so that none outlives its records."""
+    known = " ".join(file.read_text() for file in RESULTS.rglob("*.md") if file.stem == "table")
+    means = [m for m in NUMBER.findall((ROOT / readme).read_text()) if "±" in m]
+    assert len(means) >= 18
+    assert [m for m in means if m not in known] == []
+
+
+@pytest.mark.parametrize("readme", ["README.md", "results/README.md"])
+def test_a_row_of_a_readme_has_the_numbers_of_its_model(readme):
+    """…and not those of another one."""
+    rows = {}
+    for file in (RESULTS / "tables").glob("*/table.md"):
+        for model, numbers in _models(file.read_text()):
+            rows.setdefault(model, set()).update(numbers)
+    checked = 0
+    for model, numbers in _models((ROOT / readme).read_text()):
+        if model in rows:
+            assert set(numbers) <= rows[model], (model, numbers)
+            checked += len(numbers)
+    assert checked >= 18
+
+
+def _models(markdown):
+    """(model, numbers) of each table line; an empty first column continues the model above."""
+    model = ""
+    for line in markdown.splitlines():
+        if line.startswith("|"):
+            first, *others = (entry.strip() for entry in line.strip("|").split("|"))
+            model = first or model
+            yield model, NUMBER.findall(" ".join(others))
