@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ os.environ.setdefault("WANDB_MODE", "offline")  # nothing in a test may reach fo
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # and so do the children that they start
+
+# A shell's background job ignores Ctrl-C, and so would the children that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
