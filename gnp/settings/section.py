@@ -1,0 +1,133 @@
+"""How a setting is defined: name, type, range or choices, default and a line of help, in one place.
+
+    class Training(Section):
+        epochs: int = setting(200, "passes over the training images", ge=1)
+        precision: Literal["fp32", "bf16"] = setting("fp32", "of the forward and backward pass")
+
+What a value is checked against, what an error says was expected, and what ``--help`` shows are all
+read from that line.
+"""
+
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, PydanticUndefined
+
+TYPE_NAMES = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
+
+
+class Section(BaseModel):
+    """Settings that belong together. Unknown names are refused; objects cannot be changed."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts True as 1: ``training.epochs=true`` would be one epoch."""
+        if isinstance(value, bool):
+            kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+            if kinds & {int, float} and bool not in kinds:
+                raise PydanticCustomError("no_number", "true is no number")
+        return value
+
+
+def setting(
+    default: Any = ..., help: str = "", *, expected: str | None = None, **limits: Any
+) -> Any:
+    """One setting of a ``Section``.
+
+    Args:
+        default: without one the setting has to be given. A list or dict is copied.
+        help: one line, for ``--help``.
+        expected: what an error says was expected, where it is not to be derived from the limits.
+        limits: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``max_length``, as pydantic's.
+    """
+    more = {"expected": expected} if expected else None
+    if isinstance(default, (list, dict)):
+        return Field(
+            default_factory=default.copy, description=help, json_schema_extra=more, **limits
+        )
+    return Field(default, description=help, json_schema_extra=more, **limits)
+
+
+def expected(field: FieldInfo) -> str:
+    """ "at least 1", "from 0 to 1", "one of a, b or null": what values the setting can have."""
+    if isinstance(field.json_schema_extra, dict) and "expected" in field.json_schema_extra:
+        return str(field.json_schema_extra["expected"])
+    kinds, choices = _kinds(field.annotation), choices_of(field)
+    if choices:
+        return f"one of {', '.join(map(shown, choices))}"
+    limits = {
+        name: getattr(m, name)
+        for m in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(m, name, None) is not None
+    }
+    text = _range_in_words(limits, int in kinds)
+    if not text:
+        text = next((name for kind, name in TYPE_NAMES.items() if kind in kinds), "another value")
+    return f"{text} or null" if type(None) in kinds else text
+
+
+def choices_of(field: FieldInfo) -> tuple[Any, ...]:
+    """The values of a setting that has a few, None among them where it may be null; else ()."""
+    parts = _parts(field.annotation)
+    literals = [value for p in parts if get_origin(p) is Literal for value in get_args(p)]
+    nothing = [None] if literals and type(None) in parts else []
+    return (*nothing, *literals)
+
+
+def default_of(field: FieldInfo) -> Any:
+    """Its default as plain containers; ``PydanticUndefined`` where it has to be given."""
+    value = field.get_default(call_default_factory=True)
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def is_required(field: FieldInfo) -> bool:
+    return default_of(field) is PydanticUndefined
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a setting is, or is a list or dict of; else None."""
+    for part in _parts(annotation):
+        if isinstance(part, type) and issubclass(part, Section):
+            return part
+        if get_origin(part) in (list, tuple, dict):
+            for inner in get_args(part):
+                if (found := section_of(inner)) is not None:
+                    return found
+    return None
+
+
+def shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """The members of a union, or the annotation itself."""
+    if get_origin(annotation) in (Union, UnionType):
+        return list(get_args(annotation))
+    return [annotation]
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types among a setting's types."""
+    return {part for part in _parts(annotation) if isinstance(part, type)}
+
+
+def _range_in_words(limits: dict[str, float], whole: bool) -> str:
+    low = limits.get("ge", limits.get("gt"))
+    high = limits.get("le", limits.get("lt"))
+    if low is None:
+        return "" if high is None else f"{'at most' if 'le' in limits else 'below'} {high:g}"
+    if high is None:
+        if "gt" in limits:
+            return "positive" if low == 0 else f"above {low:g}"
+        return f"at least {low:g}" if whole and low > 0 else f"≥ {low:g}"
+    start = f"from {low:g}" if "ge" in limits else f"above {low:g}"
+    return f"{start} to {high:g}" if "le" in limits else f"{start} to below {high:g}"
