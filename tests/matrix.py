@@ -5,12 +5,12 @@ import itertools
 from contextlib import nullcontext
 
 import torch
-from naive import gradients
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from gnp.optim import GNP
+from gnp.optim.reference import gradient_of
 
 PRECISIONS = ("fp64", "fp32", "bf16", "fp16")
 BATCHES = ("plain", "accumulation", "m_sharpness")
@@ -78,10 +78,10 @@ def expected(batch, base, processes, **changed):
                 decay = 0.5 * settings["l2"] * sum((p**2).sum() for p in ps)
                 return cross_entropy(logits, y[rows]) + decay
 
-            g1 = gradients(loss_of, params)
+            g1 = gradient_of(loss_of, params)
             norm = sum((g**2).sum() for g in g1).sqrt()
             climbed = [p + settings["r"] * g / norm for p, g in zip(params, g1, strict=True)]
-            g2 = gradients(loss_of, [c.detach().requires_grad_() for c in climbed])
+            g2 = gradient_of(loss_of, [c.detach().requires_grad_() for c in climbed])
             if settings["normalize_reference"]:
                 g1 = [g / norm for g in g1]
             for t, a, b in zip(total, g1, g2, strict=True):

@@ -5,11 +5,12 @@ import warnings
 
 import pytest
 import torch
-from naive import closure_for, gnp_gradient
+from problems import closure_for
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from gnp.optim import GNP
+from gnp.optim.reference import gnp_gradient
 
 R, ALPHA = 0.3, 0.8
 

@@ -13,7 +13,7 @@ from hydra.utils import get_class, instantiate
 
 from gnp.data import augmentation as augmenting
 from gnp.data import autoaugment
-from gnp.optim.gnp import BATCH_STATISTICS
+from gnp.optim.passes import BATCH_STATISTICS
 from gnp.optim.schedules import WARMUPS
 from gnp.tables import TableSpec
 from gnp.training.config import (

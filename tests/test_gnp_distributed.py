@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from matrix import BASES, SETTINGS, images, network
-from naive import closure_for
+from problems import closure_for
 from processes import run_in_processes
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from gnp.optim import GNP, average_norm_statistics
-from gnp.optim.gradients import average_gradients
+from gnp.optim.processes import average_gradients
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
-from naive import closure_for, gradients, problem
+from problems import closure_for, problem
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from gnp.optim import GNP
+from gnp.optim.reference import gradient_of
 
 R, ALPHA = 0.3, 0.8
 
@@ -46,9 +47,9 @@ def test_a_reference_on_a_part_gives_g1_and_the_whole_batch_g2(normalize):
     whole = problem()
     _, params, loss_of, *_ = whole
     part = part_of(whole, slice(0, 4))
-    g1 = gradients(part, params)
+    g1 = gradient_of(part, params)
     norm = length(g1)
-    g2 = gradients(loss_of, along(params, [R * g / norm for g in g1]))
+    g2 = gradient_of(loss_of, along(params, [R * g / norm for g in g1]))
     if normalize:
         g1 = [g / norm for g in g1]
     expected = [(1 - ALPHA) * a + ALPHA * b for a, b in zip(g1, g2, strict=True)]
@@ -66,7 +67,7 @@ def test_a_reference_on_a_part_gives_g1_and_the_whole_batch_g2(normalize):
 def test_where_there_is_nothing_to_climb_for_the_whole_batch_is_used():
     whole = problem()
     _, params, loss_of, *_ = whole
-    expected = gradients(loss_of, params)
+    expected = gradient_of(loss_of, params)
     before = [p.detach().clone() for p in params]
     optimizer = GNP(torch.optim.SGD(params, lr=1.0), r=0.0)
     optimizer.step(
@@ -82,8 +83,8 @@ def test_each_piece_has_its_own_reference():
     parts = [part_of(whole, slice(i, i + 2)) for i in (0, 8)]
     expected = [torch.zeros_like(p) for p in params]
     for piece, part in zip(pieces, parts, strict=True):
-        g1 = gradients(part, params)
-        g2 = gradients(piece, along(params, [R * g / length(g1) for g in g1]))
+        g1 = gradient_of(part, params)
+        g2 = gradient_of(piece, along(params, [R * g / length(g1) for g in g1]))
         for e, a, b in zip(expected, g1, g2, strict=True):
             e += ((1 - ALPHA) * a + ALPHA * b) / 2
     before = [p.detach().clone() for p in params]
@@ -144,18 +145,18 @@ def test_steps_between_take_one_gradient_along_the_old_direction(normalize, adap
         optimizer.step(closure_for(optimizer, loss))
         if step % 3 == 0:
             assert len(calls) - count == 2
-            g1 = gradients(loss_of, before)
+            g1 = gradient_of(loss_of, before)
             unit = [g / length(g1) for g in g1]
             scales = [p.detach().abs() + 0.01 if adaptive else torch.ones_like(p) for p in before]
             scaled = length([t * g for t, g in zip(scales, g1, strict=True)])
             direction = [t**2 * g / scaled for t, g in zip(scales, g1, strict=True)]
-            g2 = gradients(loss_of, along(before, [R * d for d in direction]))
+            g2 = gradient_of(loss_of, along(before, [R * d for d in direction]))
             reference = unit if normalize else g1
             expected = [(1 - ALPHA) * a + ALPHA * b for a, b in zip(reference, g2, strict=True)]
         else:
             assert len(calls) - count == 1
             far = R if normalize else ALPHA * R
-            expected = gradients(loss_of, along(before, [far * d for d in direction]))
+            expected = gradient_of(loss_of, along(before, [far * d for d in direction]))
             if normalize:
                 expected = [
                     (1 - ALPHA) * u + ALPHA * g for u, g in zip(unit, expected, strict=True)
@@ -166,13 +167,13 @@ def test_steps_between_take_one_gradient_along_the_old_direction(normalize, adap
 def test_with_its_own_direction_the_single_gradient_is_the_mix_to_first_order():
     """The reason for one gradient at θ + αr·d: the error falls with r², and is not zero."""
     _, params, loss_of, *_ = problem()
-    g1 = gradients(loss_of, params)
+    g1 = gradient_of(loss_of, params)
     unit = [g / length(g1) for g in g1]
 
     def error(r):
-        g2 = gradients(loss_of, along(params, [r * u for u in unit]))
+        g2 = gradient_of(loss_of, along(params, [r * u for u in unit]))
         mix = [(1 - ALPHA) * a + ALPHA * b for a, b in zip(g1, g2, strict=True)]
-        single = gradients(loss_of, along(params, [ALPHA * r * u for u in unit]))
+        single = gradient_of(loss_of, along(params, [ALPHA * r * u for u in unit]))
         return length([a - b for a, b in zip(mix, single, strict=True)]).item()
 
     assert error(0.1) / error(0.01) == pytest.approx(100, rel=0.2)
@@ -197,14 +198,14 @@ def test_pieces_have_directions_of_their_own():
     closures = [closure_for(optimizer, lambda f=f: f(params)) for f in pieces]
     directions = []
     for piece in pieces:
-        g = gradients(piece, params)
+        g = gradient_of(piece, params)
         directions.append([x / length(g) for x in g])
     optimizer.step(closures)
     before = [p.detach().clone().requires_grad_() for p in params]
     optimizer.step(closures)
     expected = [torch.zeros_like(p) for p in params]
     for piece, direction in zip(pieces, directions, strict=True):
-        g = gradients(piece, along(before, [ALPHA * R * d for d in direction]))
+        g = gradient_of(piece, along(before, [ALPHA * R * d for d in direction]))
         for e, x in zip(expected, g, strict=True):
             e += 0.1 * x / 2
     assert_moved_by(before, params, expected)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from naive import closure_for, problem
+from problems import closure_for, problem
 from torch import nn
 
 from gnp.optim import GNP

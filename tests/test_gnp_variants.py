@@ -4,12 +4,13 @@ import itertools
 
 import pytest
 import torch
-from naive import closure_for, gradients, problem
+from problems import closure_for, problem
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from gnp.optim import GNP, PenaltySchedule, penalty_warmup
+from gnp.optim.reference import gradient_of
 
 SETTINGS = {"r": 0.3, "alpha": 0.8, "normalize_reference": True, "l2": 0.05, "max_grad_norm": 0.5}
 
@@ -33,10 +34,10 @@ class Trajectory:
         def loss(params):
             return self.loss_of(params) + 0.5 * self.l2 * sum((p**2).sum() for p in params)
 
-        g1 = gradients(loss, self.params)
+        g1 = gradient_of(loss, self.params)
         norm = sum((g**2).sum() for g in g1).sqrt()
         climbed = [p + self.r * g / norm for p, g in zip(self.params, g1, strict=True)]
-        g2 = gradients(loss, [c.detach().requires_grad_() for c in climbed])
+        g2 = gradient_of(loss, [c.detach().requires_grad_() for c in climbed])
         if self.normalize:
             g1 = [g / norm for g in g1]
         g = [(1 - self.alpha) * a + self.alpha * b for a, b in zip(g1, g2, strict=True)]
@@ -160,14 +161,14 @@ def test_epsilon_shortens_the_climb():
 def test_adaptive_climbs_as_asam_and_mixes_the_plain_gradient(alpha, normalize):
     _, params, loss_of, *_ = problem()
     eta, r = 0.02, 0.5
-    g1 = gradients(loss_of, params)
+    g1 = gradient_of(loss_of, params)
     scales = [p.abs() + eta if i < 2 else torch.ones_like(p) for i, p in enumerate(params)]
     norm = sum(((t * g) ** 2).sum() for t, g in zip(scales, g1, strict=True)).sqrt()
     climbed = [
         (p + r * t**2 * g / norm).detach().requires_grad_()
         for p, t, g in zip(params, scales, g1, strict=True)
     ]
-    g2 = gradients(loss_of, climbed)
+    g2 = gradient_of(loss_of, climbed)
     length = sum((g**2).sum() for g in g1).sqrt() if normalize else 1
     expected = [(1 - alpha) * a / length + alpha * b for a, b in zip(g1, g2, strict=True)]
     before = [p.detach().clone() for p in params]

@@ -1,10 +1,15 @@
-"""The second pass: statistics from the first pass only, the same random draws."""
+"""The second pass: buffers as the first pass left them, the same random draws."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
+from problems import closure_for
 from torch import nn
+from torch.nn.functional import batch_norm
 
-from gnp.optim import GNP, RandomState, frozen_norm_statistics
+from gnp.optim import GNP, RandomState, kept_buffers
 
 
 def buffers(model):
@@ -40,6 +45,191 @@ def test_running_statistics_come_from_the_first_pass_only(norm):
         assert torch.equal(value, calls[0][name]), name
 
 
+# ---------------------------------------------------------------------- buffers of any class
+
+
+class GhostNorm(nn.BatchNorm1d):
+    """Statistics of each half of the batch. It hands its buffers to the function itself, whatever
+    its flags say, and makes them anew when the mode changes (as in cifar10-fast)."""
+
+    def __init__(self, features):
+        super().__init__(features)
+        self.running_mean = torch.zeros(2 * features)
+        self.running_var = torch.ones(2 * features)
+
+    def train(self, mode=True):
+        self.running_mean = self.running_mean.view(2, -1).mean(0).repeat(2)
+        self.running_var = self.running_var.view(2, -1).mean(0).repeat(2)
+        return super().train(mode)
+
+    def forward(self, x):
+        n, c = x.shape
+        if not self.training:
+            return batch_norm(x, self.running_mean[:c], self.running_var[:c])
+        x = x.view(2, n // 2, c).transpose(0, 1).reshape(n // 2, 2 * c)
+        x = batch_norm(x, self.running_mean, self.running_var, training=True)
+        return x.view(n // 2, 2, c).transpose(0, 1).reshape(n, c)
+
+
+class Queue(nn.Module):
+    """A memory bank that takes in each batch."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.register_buffer("bank", torch.zeros(64, features))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x):
+        at = int(self.next)
+        self.bank[at : at + len(x)] = x.detach()
+        self.next += len(x)
+        return x
+
+
+class Lazy(nn.Module):
+    """Puts a new tensor in the place of its buffer, and one more beside it, at each pass."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(features))
+
+    def forward(self, x):
+        self.centre = self.centre + x.detach().mean(0)
+        self.register_buffer(f"pass{len(self._buffers)}", self.centre.clone())
+        return x
+
+
+def moving_average_observer(features):
+    return torch.ao.quantization.FakeQuantize(
+        torch.ao.quantization.MovingAverageMinMaxObserver, quant_min=0, quant_max=255
+    )
+
+
+CHANGING = {
+    "ghost norm": GhostNorm,
+    "queue": Queue,
+    "observer": moving_average_observer,
+    "replaced": Lazy,
+    "spectral norm": lambda n: torch.nn.utils.parametrizations.spectral_norm(nn.Linear(n, n)),
+    "batch norm": nn.BatchNorm1d,
+}
+
+
+def network_with(kind):
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 6), CHANGING[kind](6), nn.Linear(6, 2))
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+@pytest.mark.parametrize("kind", CHANGING)
+def test_after_a_step_every_buffer_is_what_the_first_pass_left(kind, scaled):
+    model, x = network_with(kind), torch.randn(8, 4)
+    model.eval()  # an evaluation before: it may make buffers anew
+    model.train()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0) if scaled else None
+    optimizer = GNP(
+        torch.optim.SGD(model.parameters(), lr=0.1), r=5.0, model=model, grad_scaler=scaler
+    )
+    for _ in range(3):
+        before, calls = buffers(model), []
+
+        def loss(calls=calls):
+            value = model(x).square().mean()
+            calls.append(buffers(model))
+            return value
+
+        optimizer.step(closure_for(optimizer, loss, scaler))
+        if scaler:
+            scaler.update()
+        assert len(calls) == 2
+        assert_same(buffers(model), calls[0])
+        for other in (before, calls[1]):  # so that the line above says something
+            with pytest.raises(AssertionError):
+                assert_same(other, calls[0])
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert torch.equal(value, right[name]), name
+
+
+def test_pieces_of_a_batch_count_once_whatever_the_norms_class():
+    """A ghost norm's statistics are the pieces' mean, a queue takes in one piece after another."""
+    x = torch.randn(8, 4)
+    ghost, queue = network_with("ghost norm"), network_with("queue")
+    alone = []
+    for piece in x.split(4):
+        twin = network_with("ghost norm")
+        twin(piece)
+        alone.append(twin[1].running_mean.clone())
+    hidden = queue[0](x).detach()
+    step_in_pieces(ghost, x)
+    step_in_pieces(queue, x)
+    torch.testing.assert_close(ghost[1].running_mean, torch.stack(alone).mean(0))
+    assert queue[1].next == 8
+    torch.testing.assert_close(queue[1].bank[:8], hidden)
+
+
+def step_in_pieces(model, x):
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=5.0, model=model)
+    optimizer.step(
+        [closure_for(optimizer, lambda p=p: model(p).square().mean()) for p in x.split(4)]
+    )
+
+
+@pytest.mark.parametrize("kind", ["queue", "replaced"])
+def test_a_skipped_step_leaves_no_trace_in_any_buffer(kind):
+    model, x = network_with(kind), torch.randn(8, 4)
+    before = buffers(model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), model=model, grad_scaler=scaler)
+
+    def overflowing():
+        return model(x).square().mean() * float("inf")
+
+    optimizer.step(closure_for(optimizer, overflowing, scaler))
+    assert_same(buffers(model), before)
+
+
+def test_a_buffer_that_an_evaluation_made_in_inference_mode_is_kept_too():
+    model, x = network_with("ghost norm"), torch.randn(8, 4)
+    with torch.inference_mode():
+        model.eval()
+        model(x)
+    model.train()
+    assert not model[1].running_mean.is_inference()
+    model[1]._buffers["running_mean"] = _in_inference_mode(model[1].running_mean)
+    before = model[1].running_mean.clone()
+    with kept_buffers(model):
+        with torch.inference_mode():
+            model[1].running_mean.add_(1)
+        assert not torch.equal(model[1].running_mean, before)
+    assert torch.equal(model[1].running_mean, before)
+
+
+def _in_inference_mode(tensor):
+    with torch.inference_mode():
+        return tensor.clone()
+
+
+@pytest.mark.slow
+def test_a_compiled_network_with_batch_norm_is_compiled_once():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    model, x = network_with("batch norm"), torch.randn(8, 4)
+    compiled = torch.compile(model, backend=backend)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), model=compiled)
+    for _ in range(3):
+        optimizer.step(closure_for(optimizer, lambda: compiled(x).square().mean()))
+    assert len(graphs) == 1
+    assert model[1].num_batches_tracked == 3
+
+
 def test_without_a_model_the_statistics_see_both_passes():
     """The other side of the promise: without it the test above would pass for any optimizer."""
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
@@ -59,7 +249,7 @@ def test_without_a_model_the_statistics_see_both_passes():
 def test_a_frozen_norm_still_normalises_by_the_batch():
     norm = nn.BatchNorm1d(3).train()
     x = torch.randn(16, 3) * 7 + 3
-    with frozen_norm_statistics(norm):
+    with kept_buffers(norm):
         frozen = norm(x)
     assert torch.equal(frozen, norm(x))
 
@@ -70,7 +260,7 @@ def test_a_norm_in_eval_mode_keeps_using_its_running_statistics():
     norm.eval()
     x = torch.randn(4, 3)
     expected = norm(x)
-    with frozen_norm_statistics(norm):
+    with kept_buffers(norm):
         assert torch.equal(norm(x), expected)
 
 
@@ -78,7 +268,7 @@ def test_what_was_changed_is_put_back_after_an_exception_and_nested():
     model = nn.Sequential(
         nn.BatchNorm1d(3, momentum=0.3), nn.InstanceNorm1d(3, track_running_stats=True)
     ).train()
-    with pytest.raises(ValueError), frozen_norm_statistics(model), frozen_norm_statistics(model):
+    with pytest.raises(ValueError), kept_buffers(model), kept_buffers(model):
         raise ValueError
     assert model[0].track_running_stats
     assert model[1].momentum == 0.1
@@ -105,6 +295,59 @@ def test_both_passes_see_the_same_dropout():
     optimizer.step(closure)
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[1], masks[2])
+
+
+DRAWS = {
+    "torch": lambda: torch.rand(()).item(),
+    "python": random.random,
+    "numpy": np.random.rand,
+}
+
+
+@pytest.mark.parametrize("source", DRAWS)
+def test_both_passes_have_the_same_draws_of_every_default_generator(source):
+    """LayerDrop by ``random`` or ``numpy.random`` drops the same layers twice."""
+    theta = nn.Parameter(torch.ones(3))
+    optimizer = GNP(torch.optim.SGD([theta], lr=0.0), r=0.1)
+    drawn = []
+
+    def loss():
+        drawn.append(DRAWS[source]())
+        return theta.square().sum()
+
+    for _ in range(2):
+        optimizer.step(closure_for(optimizer, loss))
+    assert drawn[0] == drawn[1]
+    assert drawn[2] == drawn[3]
+    assert drawn[1] != drawn[2]
+
+
+class _Accelerator:
+    """Stands for a kind of device with generators: one for each device, or one for all (mps)."""
+
+    def __init__(self, one_for_all):
+        self.state = {None: 0, "a": 0}
+        if one_for_all:
+            self.get_rng_state = lambda: self.state[None]
+            self.set_rng_state = lambda state: self.state.update({None: state})
+        else:
+            self.get_rng_state = lambda device: self.state[device.type[0]]
+            self.set_rng_state = lambda state, device: self.state.update({device.type[0]: state})
+
+
+@pytest.mark.parametrize("one_for_all", [False, True])
+def test_other_accelerators_generators_are_replayed(monkeypatch, one_for_all):
+    module = _Accelerator(one_for_all)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    device = type("Device", (), {"type": "acc"})()
+    key = None if one_for_all else "a"
+    module.state[key] = 5
+    state = RandomState([device])
+    module.state[key] = 6
+    with state.replayed():
+        assert module.state[key] == 5
+        module.state[key] = 99
+    assert module.state[key] == 6
 
 
 def test_the_generator_goes_on_as_after_one_pass_whatever_the_second_draws():

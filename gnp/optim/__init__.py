@@ -1,15 +1,25 @@
-"""The GNP optimizer. ``GNP`` is the class; ``update_rule`` its arithmetic; ``gradients`` lists of
-gradients as a whole; ``passes`` what the second forward pass must not do twice; ``schedules`` how r
-and α change over the steps. README.md beside this file is the reference page."""
+"""The GNP optimizer. README.md beside this file is the reference page.
 
+    reference.py     the method on a page: read it first
+    gnp.py           the class, which composes what follows
+    wrapper.py       an optimizer around another one: groups, state, checks
+    groups.py        a parameter group as the penalty sees it
+    climb.py         where g2 is taken, and how the weights come back
+    mix.py           the mix, and what stands in it for g1
+    passes.py        what must not happen twice: buffers.py, draws.py
+    loss_scale.py    GradScaler's, or none
+    processes.py     DDP's, or one
+    pieces.py        a batch as one piece or several
+    gradients.py     lists of gradients as a whole; update_rule.py: the arithmetic on tensors
+    schedules.py     r and α as functions of the step
+
+Imports torch alone.
+"""
+
+from gnp.optim.buffers import average_norm_statistics, averaged_buffers, kept_buffers
+from gnp.optim.draws import RandomState
 from gnp.optim.gnp import GNP
-from gnp.optim.passes import (
-    RandomState,
-    average_norm_statistics,
-    averaged_norm_statistics,
-    frozen_norm_statistics,
-    true_gradients,
-)
+from gnp.optim.passes import true_gradients
 from gnp.optim.schedules import PenaltySchedule, penalty_warmup
 
 __all__ = [
@@ -17,8 +27,8 @@ __all__ = [
     "PenaltySchedule",
     "RandomState",
     "average_norm_statistics",
-    "averaged_norm_statistics",
-    "frozen_norm_statistics",
+    "averaged_buffers",
+    "kept_buffers",
     "penalty_warmup",
     "true_gradients",
 ]

@@ -1,76 +1,40 @@
-"""The GNP optimizer: gradient, climb, gradient, mix, return, base step.
+"""The GNP optimizer: gradient, climb, gradient, return, mix, base step.
 
 Source: Zhao, Zhang, Hu, *Penalizing Gradient Norm for Efficiently Improving Generalization in
 Deep Learning*, ICML 2022 (arXiv 2202.03599), Algorithm 1. SAM is Foret et al., arXiv 2010.01412.
+``reference.py`` has the algorithm alone, on a page.
 """
 
-import inspect
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from gnp.optim.climb import Adaptive, Ascent, climbed, kept_for
+from gnp.optim.first_pass import FirstPass
 from gnp.optim.gradients import (
-    Gradients,
-    add,
-    average_gradients,
-    by_device_and_dtype,
+    add_l2,
     current_gradients,
-    give_gradients,
     norm_of,
-    refuse_shared_memory,
     scale_,
     take_gradients,
-    with_gradient,
 )
-from gnp.optim.passes import (
-    NormStatistics,
-    RandomState,
-    averaged_norm_statistics,
-    frozen_norm_statistics,
-    true_gradients,
-)
-from gnp.optim.update_rule import (
-    adaptive_,
-    add_l2_,
-    climb_,
-    climb_scale,
-    clip_scale,
-    mix_,
-)
-
-_Saved = tuple[list[Tensor], list[Tensor]]  # weights, their copies
-GROUP_SETTINGS = ("r", "alpha", "l2", "adaptive")
-BATCH_STATISTICS = ("first", "both")
-
-Closure = Callable[[], Tensor]
+from gnp.optim.groups import Group, check_settings
+from gnp.optim.loss_scale import loss_scale
+from gnp.optim.mix import mix_into_gradients, reference_in_the_mix
+from gnp.optim.passes import Passes
+from gnp.optim.pieces import Closure, mean_over, pieces_of
+from gnp.optim.processes import Reduction, processes_of
+from gnp.optim.update_rule import clip_scale
+from gnp.optim.wrapper import OptimizerWrapper
 
 
-@dataclass
-class _FirstPass:
-    """What the second pass needs of the first."""
-
-    gradients: Gradients  # g1
-    draws: RandomState | None
-    # Parameters whose g1 was given up, and counts as zero in the mix.
-    without_gradient: list[Tensor] = field(default_factory=list)
-
-
-@dataclass
-class _Direction:
-    """A direction that is climbed in for several steps."""
-
-    climb: Gradients  # of unit length (under ASAM's norm where that is on)
-    reference: Gradients | None  # g1/‖g1‖, for ``normalize_reference``
-
-
-class GNP(Optimizer):
+class GNP(OptimizerWrapper):
     r"""Gradient norm penalty around any ``torch.optim`` optimizer.
 
     Minimises L + λ‖∇L‖ with λ = α·r, by a gradient that needs no second derivative::
@@ -86,7 +50,7 @@ class GNP(Optimizer):
     >>> import torch
     >>> from gnp.optim import GNP
     >>> model = torch.nn.Linear(2, 1)
-    >>> x, y = torch.ones(4, 2), torch.zeros(4, 1)
+    >>> x, y = torch.ones(4, 2), 5 * torch.ones(4, 1)
     >>> base = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     >>> optimizer = GNP(base, r=0.1, alpha=0.8, model=model)
     >>> def closure():
@@ -176,65 +140,24 @@ class GNP(Optimizer):
         direction_every: int = 1,
         sync_climb: bool = False,
     ):
-        if not isinstance(base, Optimizer):
-            raise TypeError(
-                f"base must be a built torch.optim.Optimizer such as SGD(model.parameters(), "
-                f"lr=0.1), not {_describe(base)}"
-            )
-        closure = inspect.signature(base.step).parameters.get("closure")
-        if isinstance(base, GNP) or (closure is not None and closure.default is closure.empty):
-            raise TypeError(
-                f"{type(base).__name__} evaluates the closure itself and cannot be a base; use one "
-                f"that needs only gradients, such as SGD or AdamW"
-            )
-        if model is not None and not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, not {_describe(model)}")
         if max_grad_norm is not None and not 0 < max_grad_norm < math.inf:
             raise ValueError(f"max_grad_norm must be positive and finite, not {max_grad_norm}")
-        if batch_statistics not in BATCH_STATISTICS:
-            raise ValueError(
-                f"batch_statistics must be 'first' or 'both', not {batch_statistics!r}"
-            )
-        for name, value in (("epsilon", epsilon), ("adaptive_eta", adaptive_eta)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be finite and ≥ 0, not {value}")
-        if isinstance(direction_every, bool) or not isinstance(direction_every, int):
-            raise TypeError(f"direction_every must be a number of steps, not {direction_every!r}")
-        if direction_every < 1:
-            raise ValueError(f"direction_every must be ≥ 1 step, not {direction_every}")
-        if true_gradient and model is None:
-            raise ValueError("true_gradient=True needs model=…, whose shake layers it switches")
-        # RMSprop and ASGD have an alpha of their own in their groups.
-        self._keys = {k: f"gnp_{k}" if k in base.defaults else k for k in GROUP_SETTINGS}
-        own = dict(zip(self._keys.values(), (r, alpha, l2, adaptive), strict=True))
-        for group in base.param_groups:  # all of them before anything is changed
-            self._check_group({**own, **group})
-        self._check_group(own)
-        self.base = base
+        self._passes = Passes(model, batch_statistics, replay_draws, true_gradient)
+        super().__init__(base, {"r": r, "alpha": alpha, "l2": l2, "adaptive": adaptive})
         self.model = model
-        self.max_grad_norm = max_grad_norm
         self.grad_scaler = grad_scaler
-        self.normalize_reference = normalize_reference
-        self.adaptive_eta = adaptive_eta
-        self.epsilon = epsilon
-        self.batch_statistics = batch_statistics
-        self.replay_draws = replay_draws
-        self.true_gradient = true_gradient
-        self.direction_every = direction_every
-        self.sync_climb = sync_climb
-        self._first: _FirstPass | None = None  # between the two passes
+        self.max_grad_norm = max_grad_norm
+        self._scale = loss_scale(grad_scaler, model)
+        self._processes = processes_of(model, together=sync_climb)
+        self._reference = reference_in_the_mix(normalize_reference, epsilon, self._scale.of)
+        fresh = Adaptive(adaptive_eta, epsilon, self._scale.of)
+        self._climb = kept_for(direction_every, fresh, with_reference=normalize_reference)
+        self._first: FirstPass | None = None  # between the two passes
         self._complete = False  # p.grad is g, by two passes without a closure
-        self._statistics: NormStatistics | None = None  # before the batch, for a skipped step
-        self.renew_direction()
-        state, groups = base.state, list(base.param_groups)
-        # Optimizer.__init__ empties param_groups and state, which are the base's, and adds the
-        # same group dicts back.
-        super().__init__(groups, {**base.defaults, **own})
-        self.state = state
 
-    # ------------------------------------------------------------------ the step
+    # ------------------------------------------------------------------ Algorithm 1
 
-    def step(
+    def step(  # type: ignore[override]
         self,
         closure: Closure | Sequence[Closure] | None = None,
         reference: Closure | Sequence[Closure] | None = None,
@@ -267,33 +190,91 @@ class GNP(Optimizer):
         if self._complete:
             self._base_step()
             return None
-        closures = [closure] if callable(closure) else closure
-        if not isinstance(closures, Sequence) or not closures or not all(map(callable, closures)):
-            raise TypeError(
-                "GNP evaluates the gradient twice: call step(closure) with a function that zeroes "
-                f"the gradients, computes the loss, calls backward() and returns it (or a sequence "
-                f"of them), not {_describe(closure)}; or step() after first_pass() and "
-                "second_pass()"
-            )
-        references = [reference] if callable(reference) else reference
-        if references is None:
-            references = [None] * len(closures)
-        elif (
-            not isinstance(references, Sequence)
-            or len(references) != len(closures)
-            or not all(map(callable, references))
-        ):
-            raise TypeError("reference must be a closure for each closure")
-        self._remember_statistics()
-        reduce = self._averages_itself(len(closures))
-        with self._renewing_on_error():
-            if len(closures) == 1:
-                loss = self._penalized_gradient(closures[0], references[0], reduce)
-            else:
-                loss = self._mean_over_pieces(closures, references, reduce)
-        self._average(reduce)
+        pieces, groups = pieces_of(closure, reference), self._groups()
+        reduction = self._begin(len(pieces))
+        copy = self._processes.gradients_are_views
+        with self._renewing_on_error(), mean_over(pieces, groups, self.model, copy) as mean:
+            for piece in pieces:
+                measures = self._has_penalty() and self._climb.old(piece.index) is None
+                first = piece.reference if measures else piece.closure
+                with self._at_the_weights(reduction, piece.index, first is piece.closure):
+                    loss = first()  # gradient
+                if self.needs_second_pass:
+                    with self._at_the_climbed_weights():  # climb; when it ends: return, mix
+                        piece.closure()  # gradient
+                mean.add(loss)
+        reduction.finish(self.base)
         self._base_step()
-        return loss
+        return mean.loss
+
+    @contextmanager
+    def _at_the_weights(
+        self, reduction: Reduction, piece: int = 0, same_images: bool = True
+    ) -> Iterator[None]:
+        """Gradient: after it g1 is in ``_first`` and a second pass has to follow, or, where one
+        gradient is all that the step takes, ``p.grad`` is g.
+
+        Args:
+            piece: of the batch; each has a direction of its own.
+            same_images: the second pass is on the same ones.
+        """
+        self._first, self._complete = None, False
+        groups, has_penalty = self._groups(), self._has_penalty()
+        old = self._climb.old(piece) if has_penalty else None
+        if old is not None:
+            with climbed(groups, self._reference.single_ascent(groups, old)):
+                with reduction.passing():
+                    yield
+                add_l2(groups, self._scale.of)
+            self._reference.finish_single(groups, old)
+            return
+        draws = self._passes.no_draws
+        if has_penalty and same_images:
+            draws = self._passes.draws(p.device for group in groups for p in group.params)
+        with reduction.passing(), self._passes.first():
+            yield
+        add_l2(groups, self._scale.of)
+        if has_penalty:
+            g1 = take_gradients(groups, copy=self._processes.gradients_are_views)
+            self._first = FirstPass(g1, piece, draws, reduction)
+        else:
+            self._reference.prepare(groups, current_gradients(groups))
+
+    @contextmanager
+    def _at_the_climbed_weights(self) -> Iterator[None]:
+        """Climb, gradient, return, mix: after it ``p.grad`` is g."""
+        first, self._first = self._first, None
+        assert first is not None
+        groups, norm = self._groups(), norm_of(first.gradients)
+        with climbed(groups, self._ascent(groups, first, norm)):
+            with first.reduction.passing(), self._passes.second(first.draws):
+                yield
+            add_l2(groups, self._scale.of)
+        self._reference.prepare(groups, first.gradients, norm)
+        mix_into_gradients(groups, first.gradients)
+        first.fill()
+
+    @torch.no_grad()
+    def _ascent(self, groups: list[Group], first: FirstPass, norm: Tensor) -> Ascent:
+        """Where g2 is taken. With α = 1 nothing of g1 is in the mix, and its memory is free for the
+        second pass. (But an overflow of g1 has to be in the mix, to be seen.)"""
+        spent = [group.alpha == 1 and not self._scale.sees_overflows for group in groups]
+        ascent = self._climb.ascent(groups, first.gradients, norm, spent, first.piece)
+        first.give_up(groups, spent)
+        return ascent
+
+    @torch.no_grad()
+    def _base_step(self) -> None:
+        """Clip g, and let the base make its update from it."""
+        self._complete = False
+        self._scale.unscale(self.base)
+        grads = current_gradients(self._groups())
+        norm = functools.cache(lambda: norm_of(grads))  # of g before it is clipped
+        if self.max_grad_norm is not None:
+            scale_(grads, clip_scale(norm(), self.max_grad_norm))
+        self._climb.after_step(self._scale.step(self.base, norm))
+
+    # ------------------------------------------------------------------ steps without closures
 
     @contextmanager
     def first_pass(self) -> Iterator[None]:
@@ -312,12 +293,11 @@ class GNP(Optimizer):
         statistics, random draws and DDP's reduction are switched here.
         """
         self._give_up_step()
-        self._remember_statistics()
-        reduce = self._averages_itself(1)
-        with self._first_pass(reduce=reduce):
+        reduction = self._begin()
+        with self._at_the_weights(reduction):
             yield
         if not self.needs_second_pass:
-            self._average(reduce)
+            reduction.finish(self.base)
             self._complete = True
 
     @contextmanager
@@ -332,10 +312,10 @@ class GNP(Optimizer):
             raise RuntimeError(
                 "second_pass() comes after first_pass(), and only where needs_second_pass is True"
             )
-        reduce = self._averages_itself(1)
-        with self._renewing_on_error(), self._second_pass(reduce=reduce):
+        reduction = self._first.reduction
+        with self._renewing_on_error(), self._at_the_climbed_weights():
             yield
-        self._average(reduce)
+        reduction.finish(self.base)
         self._complete = True
 
     @property
@@ -346,8 +326,14 @@ class GNP(Optimizer):
 
     def renew_direction(self) -> None:
         """Measure the direction anew in the next step (``direction_every``)."""
-        self._directions: dict[int, _Direction] = {}  # a piece of the batch → its direction
-        self._age = 0  # steps that used them
+        self._climb.renew()
+
+    def _begin(self, pieces: int = 1) -> Reduction:
+        self._scale.begin()
+        # The mean of what the processes would step with is another step than one for all: where
+        # there is a climb, a length of one or a mean already.
+        apart = self._has_penalty() or self._reference.is_unit or pieces > 1
+        return self._processes.reduction(apart)
 
     def _give_up_step(self) -> None:
         """Both passes were made, and ``step`` was not called: a scaler of the loop's own found an
@@ -365,490 +351,41 @@ class GNP(Optimizer):
             self.renew_direction()
             raise
 
-    def _mean_over_pieces(
-        self, closures: Sequence[Closure], references: Sequence[Closure | None], reduce: bool
-    ) -> Tensor:
-        """``p.grad`` ← mean of the pieces' g; returns the mean loss."""
-        losses, total = [], None
-        with averaged_norm_statistics(self.model, len(closures)) as after_piece:
-            for piece, closures_of_piece in enumerate(zip(closures, references, strict=True)):
-                losses.append(self._penalized_gradient(*closures_of_piece, reduce, piece))
-                after_piece()
-                g = take_gradients(self.param_groups, copy=self._buckets_are_gradients)
-                if total is None:
-                    total = g
-                else:
-                    refuse_shared_memory(total, g)
-                    total = [add(*pair) for pair in zip(total, g, strict=True)]
-        with torch.no_grad():
-            for grads in total:
-                for grad in grads:
-                    if grad is not None:
-                        grad.div_(len(closures))
-        give_gradients(self.param_groups, total)
-        return torch.stack(losses).mean()
+    # ------------------------------------------------------------------ groups and state
 
-    def _penalized_gradient(
-        self, closure: Closure, reference: Closure | None, reduce: bool, piece: int = 0
-    ) -> Tensor:
-        """``p.grad`` ← g for one piece of the batch; returns its first loss."""
-        closure = torch.enable_grad()(closure)
-        if reference is None or not self._has_penalty() or piece in self._directions:
-            with self._first_pass(piece, reduce):
-                loss = closure()
-        else:
-            with self._first_pass(piece, reduce, replay=False):
-                loss = torch.enable_grad()(reference)()
-        if self.needs_second_pass:
-            with self._second_pass(piece, reduce):
-                closure()
-        return loss
-
-    # ------------------------------------------------------------------ the two passes
-
-    @contextmanager
-    def _first_pass(
-        self, piece: int = 0, reduce: bool = False, replay: bool = True
-    ) -> Iterator[None]:
-        """After it either ``p.grad`` is g, or g1 is in ``_first`` and a second pass has to follow.
-
-        Args:
-            piece: of the batch; each has a direction of its own.
-            reduce: the gradients are averaged by ``average_gradients`` in the end, not by DDP.
-            replay: the second pass is on the same images.
-        """
-        self._first, self._complete = None, False
-        has_penalty = self._has_penalty()
-        direction = self._directions.get(piece) if has_penalty else None
-        with ExitStack() as stack:
-            if reduce:
-                stack.enter_context(self._ddp().no_sync())
-            if direction is not None:
-                with self._climbed_in_old_direction(direction):
-                    yield
-                    self._add_l2()  # of the climbed weights
-                return
-            draws = None
-            if self.replay_draws and has_penalty and replay:
-                draws = RandomState(p.device for g in self.param_groups for p in g["params"])
-            if self.true_gradient:
-                stack.enter_context(true_gradients(self.model))
-            yield
-        self._add_l2()
-        if has_penalty:
-            g1 = take_gradients(self.param_groups, copy=self._buckets_are_gradients)
-            self._first = _FirstPass(g1, draws)
-        elif self.normalize_reference:
-            grads = current_gradients(self.param_groups)
-            self._normalize(grads, norm_of(grads))
-
-    @contextmanager
-    def _second_pass(self, piece: int = 0, reduce: bool = False) -> Iterator[None]:
-        first, self._first = self._first, None
-        norm = norm_of(first.gradients)
-        with self._climbed(first, norm, piece):
-            with ExitStack() as stack:
-                if reduce:
-                    stack.enter_context(self._ddp().no_sync())
-                if first.draws is not None:
-                    stack.enter_context(first.draws.replayed())
-                if self.model is not None and self.batch_statistics == "first":
-                    stack.enter_context(frozen_norm_statistics(self.model))
-                yield
-            self._add_l2()  # of the climbed weights
-        if self.normalize_reference:
-            self._normalize(first.gradients, norm)
-        self._mix_into_gradients(first.gradients)
-        for p in first.without_gradient:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-
-    @contextmanager
-    def _climbed(self, first: _FirstPass, norm: Tensor, piece: int) -> Iterator[None]:
-        """Inside, the weights are θ + r · g1/‖g1‖; afterwards θ again, bit for bit."""
-        with torch.no_grad():
-            directions, climb_norm = self._adapted(first.gradients, norm)
-            epsilon = self._scaled(self.epsilon, norm.device)
-            # With α = 1 nothing of g1 is in the mix, and its memory is free for the second pass.
-            # (But an overflow of g1 has to be in the mix, to be seen.)
-            spent = [self._alpha(group) == 1 and not self._is_scaled for group in self.param_groups]
-            overwrite = [
-                self.direction_every == 1 and (of_group is not g1 or over)
-                for of_group, g1, over in zip(directions, first.gradients, spent, strict=True)
-            ]
-            if self.direction_every == 1:
-                scales = [
-                    climb_scale(climb_norm, self._r(group), epsilon) for group in self.param_groups
-                ]
-            else:
-                directions = self._keep_direction(
-                    directions, climb_norm, first.gradients, norm, piece
-                )
-                scales = [self._r(group) for group in self.param_groups]
-            first.without_gradient = [
-                p
-                for group, g1, over in zip(self.param_groups, first.gradients, spent, strict=True)
-                if over
-                for p, _ in with_gradient(group["params"], g1)
-            ]
-            first.gradients = [
-                [None] * len(g1) if over else g1
-                for g1, over in zip(first.gradients, spent, strict=True)
-            ]
-            saved = self._move(directions, scales, overwrite)
-            del directions  # which may be the last that holds g1
-        try:
-            yield
-        finally:
-            _copy_back(saved)
-
-    def _adapted(self, g1: Gradients, norm: Tensor) -> tuple[Gradients, Tensor]:
-        """The climb's direction, and the norm that it is divided by: g1 and ‖g1‖, or T²g1 and
-        ‖T g1‖ where ``adaptive`` is on."""
-        groups = [
-            (g, group[self._keys["adaptive"]])
-            for g, group in zip(g1, self.param_groups, strict=True)
-        ]
-        if not any(adaptive for _, adaptive in groups):
-            return g1, norm
-        directions = [
-            [None if g is None else g.clone() for g in grads] if adaptive else grads
-            for grads, adaptive in groups
-        ]
-
-        def times_t() -> None:
-            for group, grads, (_, adaptive) in zip(
-                self.param_groups, directions, groups, strict=True
-            ):
-                if adaptive:
-                    pairs = with_gradient(group["params"], grads)
-                    for weights, device_grads in by_device_and_dtype(pairs):
-                        adaptive_(device_grads, weights, self.adaptive_eta)
-
-        times_t()
-        adapted_norm = norm_of(directions)
-        times_t()
-        return directions, adapted_norm
-
-    def _keep_direction(
-        self, directions: Gradients, climb_norm: Tensor, g1: Gradients, norm: Tensor, piece: int
-    ) -> Gradients:
-        """Directions of unit length, which are kept for the next ``direction_every`` − 1 steps."""
-        alphas = {self._alpha(group) for group in self.param_groups if self._r(group) > 0}
-        if len(alphas) > 1:
-            raise ValueError(
-                "direction_every needs one alpha for all groups: a step in an old direction takes "
-                f"one gradient, at θ + αr·d; these have {sorted(alphas)}"
-            )
-
-        def unit(gradients: Gradients, length: Tensor) -> Gradients:
-            inverse = climb_scale(length, 1.0, self._scaled(self.epsilon, length.device))
-            return [
-                [None if g is None else g * inverse.to(g.device) for g in gs] for gs in gradients
-            ]
-
-        climb = unit(directions, climb_norm)
-        reference = None
-        if self.normalize_reference:
-            reference = climb if directions is g1 else unit(g1, norm)
-        self._directions[piece] = _Direction(climb, reference)
-        return climb
-
-    @contextmanager
-    def _climbed_in_old_direction(self, direction: _Direction) -> Iterator[None]:
-        """One gradient does for both: g1 + α(g2 − g1) = ∇L(θ + αr·d) up to terms in r².
-
-        With a normalised reference, which is d itself, g2 is taken at θ + r·d and mixed with it.
-        """
-        lengths = [
-            self._r(group) * (1 if self.normalize_reference else self._alpha(group))
-            for group in self.param_groups
-        ]
-        with torch.no_grad():
-            saved = self._move(direction.climb, lengths, [False] * len(lengths))
-        try:
-            yield
-        finally:
-            _copy_back(saved)
-        if self.normalize_reference:
-            with torch.no_grad():
-                reference = [
-                    [None if g is None else g * self._scaled(1.0, g.device) for g in grads]
-                    for grads in direction.reference
-                ]
-            self._mix_into_gradients(reference, still_too=False)
-
-    def _move(
-        self,
-        directions: Gradients,
-        scales: Sequence[float | Tensor],
-        overwrite: Sequence[bool],
-    ) -> list[_Saved]:
-        """Each group's weights ← θ + scale · direction. Returns what θ was.
-
-        Args:
-            overwrite: the group's directions are not needed any more.
-        """
-        saved: list[_Saved] = []
-        try:
-            for group, grads, scale, over in zip(
-                self.param_groups, directions, scales, overwrite, strict=True
-            ):
-                if self._r(group) == 0:
-                    continue
-                pairs = with_gradient(group["params"], grads)
-                for weights, device_grads in by_device_and_dtype(pairs):
-                    # Rounding makes θ + s − s differ from θ: a copy is the way back.
-                    saved.append((weights, [w.clone() for w in weights]))
-                    here = scale.to(weights[0].device) if isinstance(scale, Tensor) else scale
-                    climb_(weights, device_grads, here, over)
-        except BaseException:
-            _copy_back(saved)
-            raise
-        return saved
-
-    # ------------------------------------------------------------------ gradients
-
-    @torch.no_grad()
-    def _add_l2(self) -> None:
-        """p.grad ← p.grad + l2 · p, at the weights as they are now, in every group that has l2."""
-        for group in self.param_groups:
-            l2 = group[self._keys["l2"]]
-            if l2 == 0:
-                continue
-            weights = [p for p in group["params"] if p.requires_grad]
-            for p in weights:
-                if p.grad is None:
-                    p.grad = torch.zeros_like(p)
-            pairs = [(p, p.grad) for p in weights]
-            for device_weights, grads in by_device_and_dtype(pairs):
-                add_l2_(grads, device_weights, self._scaled(l2, grads[0].device))
-
-    @torch.no_grad()
-    def _mix_into_gradients(self, g1: Gradients, still_too: bool = True) -> None:
-        """p.grad ← (1 − α) g1 + α p.grad; a missing gradient counts as zero.
-
-        Args:
-            still_too: also in the groups with r = 0.
-        """
-        refuse_shared_memory(g1, current_gradients(self.param_groups))
-        for group, first in zip(self.param_groups, g1, strict=True):
-            if self._r(group) == 0 and not still_too:
-                continue
-            for p, g in zip(group["params"], first, strict=True):
-                if g is not None and p.grad is None:
-                    p.grad = torch.zeros_like(g)
-                elif g is None and p.grad is not None and self._alpha(group) != 1:
-                    p.grad.mul_(self._alpha(group))
-            second = [p.grad for p in group["params"]]
-            for second_grads, first_grads in by_device_and_dtype(with_gradient(second, first)):
-                mix_(first_grads, second_grads, self._alpha(group))
-
-    @torch.no_grad()
-    def _normalize(self, gradients: Gradients, norm: Tensor) -> None:
-        """g ← g/(‖g1‖ + ε), in place and in the scaler's units, in the groups with r > 0 (r = 0 is
-        the base optimizer); zero gradients stay zero."""
-        epsilon = self._scaled(self.epsilon, norm.device)
-        climbing = [
-            g for g, group in zip(gradients, self.param_groups, strict=True) if self._r(group) > 0
-        ]
-        scale_(climbing, climb_scale(norm, self._scaled(1.0, norm.device), epsilon))
-
-    def _scaled(self, value: float, device: torch.device) -> float | Tensor:
-        """A value in the units of the gradients, which the grad scaler may have scaled."""
-        if not self._is_scaled or value == 0:
-            return value
-        # Asking the scaler for its scale would wait for the device.
-        return self.grad_scaler.scale(torch.full((), value, device=device))
-
-    @property
-    def _is_scaled(self) -> bool:
-        return self.grad_scaler is not None and self.grad_scaler.is_enabled()
-
-    def _has_penalty(self) -> bool:
-        return any(self._alpha(group) > 0 and self._r(group) > 0 for group in self.param_groups)
-
-    def _r(self, group: dict) -> float:
-        return group[self._keys["r"]]
-
-    def _alpha(self, group: dict) -> float:
-        return group[self._keys["alpha"]]
-
-    # ------------------------------------------------------------------ several processes
-
-    def _ddp(self) -> DistributedDataParallel | None:
-        model = getattr(self.model, "_orig_mod", self.model)  # torch.compile(ddp)
-        return model if isinstance(model, DistributedDataParallel) else None
-
-    @property
-    def _buckets_are_gradients(self) -> bool:
-        ddp = self._ddp()
-        return ddp is not None and ddp.gradient_as_bucket_view
-
-    def _averages_itself(self, pieces: int) -> bool:
-        """Does DDP leave this step's gradients alone, so that each process climbs by itself?
-
-        Where there is nothing to climb for, DDP's own reduction does, while backward runs.
-        """
-        ddp = self._ddp()
-        if ddp is None or self.sync_climb or dist.get_world_size(ddp.process_group) == 1:
-            return False
-        return self._has_penalty() or self.normalize_reference or pieces > 1
-
-    # ------------------------------------------------------------------ the update
-
-    def _remember_statistics(self) -> None:
-        self._statistics = NormStatistics(self.model) if self._is_scaled else None
-
-    def _average(self, reduce: bool) -> None:
-        if reduce:
-            average_gradients(self.base, self._ddp().process_group)
-
-    @torch.no_grad()
-    def _base_step(self) -> None:
-        self._complete = False
-        if self._is_scaled:
-            self.grad_scaler.unscale_(self.base)
-        if self._is_scaled or self.max_grad_norm is not None:
-            grads = current_gradients(self.param_groups)
-            norm = norm_of(grads)
-        if self.max_grad_norm is not None:
-            scale_(grads, clip_scale(norm, self.max_grad_norm))
-        stepped = True
-        if self._is_scaled:
-            # What is skipped here has not happened: a forward pass that overflowed must not stay
-            # in the running statistics.
-            self._statistics.restore_where(~norm.isfinite())
-            self._statistics = None
-            stepped = self._scaler_step()
-        else:
-            self.base.step()
-        self._age += 1
-        if self._age >= self.direction_every or not stepped:
-            self.renew_direction()
-
-    def _scaler_step(self) -> bool:
-        """Does nothing, and returns False, if ``unscale_`` met an inf or a NaN."""
-        calls: list[None] = []
-        hook = self.base.register_step_post_hook(lambda *_: calls.append(None))
-        try:
-            self.grad_scaler.step(self.base)
-        finally:
-            hook.remove()
-        return bool(calls)
-
-    # ------------------------------------------------------------------ one set of groups
-
-    @property
-    def param_groups(self) -> list[dict]:
-        return self.base.param_groups
-
-    @param_groups.setter
-    def param_groups(self, groups: list[dict]) -> None:
-        self.base.param_groups = groups
-
-    @property
-    def state(self) -> dict:
-        return self.base.state
-
-    @state.setter
-    def state(self, state: dict) -> None:
-        self.base.state = state
-
-    def add_param_group(self, param_group: dict) -> None:
-        """Add a group; ``r``, ``alpha``, ``l2`` and ``adaptive`` in it override the optimizer's.
-
-        Raises:
-            ValueError: its r or l2 is negative, its α outside [0, 1], or one of them not finite.
-        """
-        for key in self._keys.values():
-            param_group.setdefault(key, self.defaults[key])
-        self._check_group(param_group)
-        self.base.add_param_group(param_group)
-
-    def penalty(self, group: dict) -> tuple[float, float]:
+    def penalty(self, group: dict[str, Any]) -> tuple[float, float]:
         """(r, α) of a group, whatever their keys are called in it."""
-        return self._r(group), self._alpha(group)
+        return self.own_setting(group, "r"), self.own_setting(group, "alpha")
 
-    def set_penalty(self, group: dict, r: float, alpha: float) -> None:
+    def set_penalty(self, group: dict[str, Any], r: float, alpha: float) -> None:
         """Set r and α of a group.
 
         Raises:
             ValueError: r is negative, α outside [0, 1], or either not finite.
         """
-        values = {self._keys["r"]: r, self._keys["alpha"]: alpha}
-        self._check_group({**group, **values})
-        group.update(values)
+        self.set_own(group, r=r, alpha=alpha)
+
+    def _groups(self) -> list[Group]:
+        keys = self._keys
+        return [
+            Group(g["params"], g[keys["r"]], g[keys["alpha"]], g[keys["l2"]], g[keys["adaptive"]])
+            for g in self.param_groups
+        ]
+
+    def _has_penalty(self) -> bool:
+        return any(group.alpha > 0 and group.r > 0 for group in self._groups())
+
+    def _check_own(self, settings: dict[str, Any]) -> None:
+        check_settings(settings)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self._give_up_step()
-        self.base.zero_grad(set_to_none)
+        super().zero_grad(set_to_none)
 
-    def state_dict(self) -> dict:
-        """The base's state dict; its groups carry ``r``, ``alpha``, ``l2`` and ``adaptive`` too.
-
-        Hooks that were registered on this optimizer see it and its state dict, those on the base
-        see the base.
-        """
-        for hook in self._optimizer_state_dict_pre_hooks.values():
-            hook(self)
-        state_dict = self.base.state_dict()
-        for hook in self._optimizer_state_dict_post_hooks.values():
-            changed = hook(self, state_dict)
-            state_dict = state_dict if changed is None else changed
-        return state_dict
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state dict of a GNP or, keeping this one's r, α, l2 and ``adaptive``, of a bare
-        base optimizer.
-
-        Raises:
-            ValueError: other groups or sizes than this optimizer's (from the base).
-        """
-        for hook in self._optimizer_load_state_dict_pre_hooks.values():
-            changed = hook(self, state_dict)
-            state_dict = state_dict if changed is None else changed
-        kept = [{key: g[key] for key in self._keys.values()} for g in self.param_groups]
-        self.base.load_state_dict(state_dict)
-        for group, values in zip(self.param_groups, kept, strict=True):
-            for name, value in values.items():
-                group.setdefault(name, value)
-            self._check_group(group)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
         self.renew_direction()
-        for hook in self._optimizer_load_state_dict_post_hooks.values():
-            hook(self)
-
-    def __getstate__(self) -> dict:
-        # Optimizer's own keeps three attributes and would lose the base.
-        return {k: v for k, v in self.__dict__.items() if k != "step"}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._patch_step_function()
 
     def __repr__(self) -> str:
-        group = self.param_groups[0]
-        return f"GNP(r={self._r(group)}, alpha={self._alpha(group)}, base={self.base!r})"
-
-    def _check_group(self, group: dict) -> None:
-        for name, upper in (("r", math.inf), ("alpha", 1.0), ("l2", math.inf)):
-            value = group[self._keys[name]]
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} must be a number, not {_describe(value)}")
-            if not (math.isfinite(value) and 0 <= value <= upper):
-                expected = "≥ 0" if upper == math.inf else "from 0 (base optimizer) to 1 (SAM)"
-                raise ValueError(f"{name} must be finite and {expected}, not {value}")
-        if not isinstance(group[self._keys["adaptive"]], bool):
-            raise TypeError(
-                f"adaptive must be True or False, not {_describe(group[self._keys['adaptive']])}"
-            )
-
-
-@torch.no_grad()
-def _copy_back(saved: list[_Saved]) -> None:
-    for weights, copies in saved:
-        torch._foreach_copy_(weights, copies)
-
-
-def _describe(value: object) -> str:
-    return value.__name__ + " (a class)" if isinstance(value, type) else repr(type(value).__name__)
+        r, alpha = self.penalty(self.param_groups[0])
+        return f"GNP(r={r}, alpha={alpha}, base={self.base!r})"

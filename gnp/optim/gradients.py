@@ -5,14 +5,13 @@ tensors (``DTensor``, FSDP2) are worked on in place through their local shards; 
 are over all shards, need the other processes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.optim import Optimizer
 
-from gnp.optim.update_rule import HALVES, global_norm
+from gnp.optim.groups import Group
+from gnp.optim.update_rule import HALVES, add_l2_, global_norm
 
 try:
     from torch.distributed.tensor import DTensor
@@ -23,10 +22,9 @@ except ImportError:  # a torch without distributed support has no sharded tensor
 
 
 Gradients = list[list[Tensor | None]]  # a list a parameter group
-BUCKET_BYTES = 25 * 2**20  # what DDP reduces at once by default
 
 
-def take_gradients(groups: Iterable[dict], copy: bool = False) -> Gradients:
+def take_gradients(groups: Iterable[Group], copy: bool = False) -> Gradients:
     """The gradients, taken away from the parameters, so that a closure that zeroes them in place
     cannot overwrite them.
 
@@ -39,8 +37,8 @@ def take_gradients(groups: Iterable[dict], copy: bool = False) -> Gradients:
     """
     taken: Gradients = []
     for group in groups:
-        taken.append([p.grad for p in group["params"]])
-        for p in group["params"]:
+        taken.append([p.grad for p in group.params])
+        for p in group.params:
             p.grad = None
     present = [g for grads in taken for g in grads if g is not None]
     if any(g.is_sparse for g in present):
@@ -50,15 +48,34 @@ def take_gradients(groups: Iterable[dict], copy: bool = False) -> Gradients:
     return taken
 
 
-def give_gradients(groups: Iterable[dict], gradients: Gradients) -> None:
+def give_gradients(groups: Iterable[Group], gradients: Gradients) -> None:
     """``p.grad`` ← gradients."""
     for group, grads in zip(groups, gradients, strict=True):
-        for p, grad in zip(group["params"], grads, strict=True):
+        for p, grad in zip(group.params, grads, strict=True):
             p.grad = grad
 
 
-def current_gradients(groups: Iterable[dict]) -> Gradients:
-    return [[p.grad for p in group["params"]] for group in groups]
+def current_gradients(groups: Iterable[Group]) -> Gradients:
+    return [[p.grad for p in group.params] for group in groups]
+
+
+@torch.no_grad()
+def add_l2(groups: Iterable[Group], units: Callable[[float, torch.device], float | Tensor]) -> None:
+    """p.grad ← p.grad + l2 · p, at the weights as they are now, in every group that has l2.
+
+    Args:
+        units: (value, device) → the value in the units of the gradients.
+    """
+    for group in groups:
+        if group.l2 == 0:
+            continue
+        weights = [p for p in group.params if p.requires_grad]
+        for p in weights:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        pairs = with_gradient(weights, [p.grad for p in weights])
+        for device_weights, grads in by_device_and_dtype(pairs):
+            add_l2_(grads, device_weights, units(group.l2, grads[0].device))
 
 
 def norm_of(gradients: Gradients) -> Tensor:
@@ -112,13 +129,15 @@ def with_gradient(
     return [(t, g) for t, g in zip(tensors, grads, strict=True) if g is not None]
 
 
-def by_device_and_dtype(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[list, list]]:
+def by_device_and_dtype(
+    pairs: Iterable[tuple[Tensor, Tensor]],
+) -> list[tuple[list[Tensor], list[Tensor]]]:
     """Pairs of tensors (of their local shards) as pairs of lists, of one device and dtype each.
 
     ``torch._foreach_*`` with a 0-d tensor on one device needs lists of that device. To be called
     under ``no_grad``.
     """
-    lists: dict[tuple, tuple[list, list]] = {}
+    lists: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
     for left, right in pairs:
         group = lists.setdefault((left.device, left.dtype), ([], []))
         group[0].append(_local(left))
@@ -128,40 +147,3 @@ def by_device_and_dtype(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[li
 
 def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-@torch.no_grad()
-def average_gradients(base: Optimizer, process_group: "dist.ProcessGroup | None" = None) -> None:
-    """``p.grad`` ← its mean over the processes, one all-reduce for each 25 MiB.
-
-    A parameter that has no gradient here gets zero: which have one may differ from process to
-    process.
-    """
-    lists: dict[tuple, list[Tensor]] = {}
-    for group in base.param_groups:
-        for p in group["params"]:
-            if p.requires_grad:
-                if p.grad is None:
-                    p.grad = torch.zeros_like(p)
-                lists.setdefault((p.grad.device, p.grad.dtype), []).append(p.grad)
-    processes = dist.get_world_size(process_group)
-    for grads in lists.values():
-        for bucket in _buckets(grads):
-            flat = torch.cat([g.reshape(-1) for g in bucket]).div_(processes)
-            dist.all_reduce(flat, group=process_group)
-            pieces = flat.split([g.numel() for g in bucket])
-            torch._foreach_copy_(
-                bucket, [f.view_as(g) for f, g in zip(pieces, bucket, strict=True)]
-            )
-
-
-def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    bucket, size = [], 0
-    for tensor in tensors:
-        if bucket and size + tensor.nbytes > BUCKET_BYTES:
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(tensor)
-        size += tensor.nbytes
-    if bucket:
-        yield bucket

@@ -1,0 +1,150 @@
+"""A network's buffers: running statistics, counters, queues, observers, of whatever class.
+
+A batch that goes through the network twice must not change them twice, and a step that is skipped
+must not change them at all. Nothing here asks what a buffer is for; only where several pieces or
+processes make one batch are running means and variances, which are averaged, told from the rest.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+STATISTICS = ("running_mean", "running_var")
+
+
+class Buffers:
+    """All buffers of some modules as they are now: which tensors they are, and what is in them."""
+
+    def __init__(self, modules: Iterable[nn.Module]):
+        self._of_module = [(m, dict(m._buffers)) for m in modules if m._buffers]
+        # By identity: a buffer that two modules share is copied once.
+        self._tensors = list({
+            id(b): b
+            for _, buffers in self._of_module
+            for b in buffers.values()
+            if b is not None and not is_lazy(b)
+        }.values())  # fmt: skip
+        self._copies = [b.clone() for b in self._tensors]
+
+    def put_back(self) -> None:
+        """The same tensors again, with what was in them, whatever has happened to them since."""
+        for module, buffers in self._of_module:
+            _set_buffers(module, buffers)
+        _copy(self._tensors, self._copies)
+
+    def put_back_where(self, condition: Tensor) -> None:
+        """``put_back`` if ``condition`` (0-d, bool) holds, without asking the device whether it
+        does, unless a module has other tensors as buffers than it had."""
+        if any(_replaced(module, buffers) for module, buffers in self._of_module):
+            if condition:
+                self.put_back()
+            return
+        there = {device: condition.to(device) for device in {b.device for b in self._tensors}}
+        chosen = [
+            torch.where(there[now.device], before, now)
+            for now, before in zip(self._tensors, self._copies, strict=True)
+        ]
+        _copy(self._tensors, chosen)
+
+
+@contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """When this ends, also by an exception, every buffer of ``model`` is what it was when it began.
+
+    Inside, the network works as always: a batch norm in training mode normalises with the
+    statistics of the batch, and moves its running ones. Nested use is harmless.
+    """
+    buffers = Buffers(model.modules())
+    try:
+        yield
+    finally:
+        buffers.put_back()
+
+
+@contextmanager
+def averaged_buffers(model: nn.Module | None, pieces: int) -> Iterator[Callable[[], None]]:
+    """Buffers of a batch that goes through the network in ``pieces`` pieces.
+
+    For running means and variances the pieces are one batch: each starts from those before the
+    batch and the mean of the results stays, as when each piece is on a device of its own and the
+    devices average afterwards. For any other buffer (a queue, an observer) they are one batch after
+    another. Call what this yields after every piece. By an exception all buffers are as before the
+    batch. Without a model nothing is done.
+    """
+    modules = [] if model is None else list(model.modules())
+    counting = {m: None for m in modules if m.training and _has_statistics(m)}  # ordered
+    before, others = Buffers(counting), Buffers(m for m in modules if m not in counting)
+    means = [torch.zeros_like(b) for b in _statistics(counting)]
+    done = 0
+
+    def after_piece() -> None:
+        nonlocal done
+        for mean, buffer in zip(means, _statistics(counting), strict=True):
+            mean.add_(buffer, alpha=1 / pieces)
+        done += 1
+        if done < pieces:
+            before.put_back()
+        else:
+            _copy(_statistics(counting), means)
+
+    try:
+        yield after_piece
+    except BaseException:
+        before.put_back()
+        others.put_back()
+        raise
+
+
+@torch.no_grad()
+def average_norm_statistics(
+    model: nn.Module, process_group: "dist.ProcessGroup | None" = None
+) -> None:
+    """Running means and variances of ``model`` ← their mean over the processes.
+
+    When each process climbs by itself, its running statistics are those of its own images.
+    Averaging now and then (before an evaluation or a checkpoint) gives the same as averaging after
+    each step, because the statistics are a linear function of what they have seen.
+    """
+    for buffer in _statistics(m for m in model.modules() if _has_statistics(m)):
+        buffer.div_(dist.get_world_size(process_group))
+        dist.all_reduce(buffer, group=process_group)
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return all(module._buffers.get(name) is not None for name in STATISTICS)
+
+
+def _statistics(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Looked up anew each time: a module may put new tensors in their place."""
+    return [b for m in modules for name in STATISTICS if (b := m._buffers[name]) is not None]
+
+
+def _replaced(module: nn.Module, buffers: dict[str, Tensor | None]) -> bool:
+    now = module._buffers
+    return now.keys() != buffers.keys() or any(now[k] is not b for k, b in buffers.items())
+
+
+def _set_buffers(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
+    if _replaced(module, buffers):
+        module._buffers.clear()
+        module._buffers.update(buffers)
+
+
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """target ← source, a few kernels for all of them.
+
+    In inference mode, where a tensor that was made in it (a module may make its buffers anew in an
+    evaluation) can be written to.
+    """
+    lists: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+    for target, source in zip(targets, sources, strict=True):
+        group = lists.setdefault((target.device, target.dtype), ([], []))
+        group[0].append(target)
+        group[1].append(source)
+    with torch.inference_mode():
+        for group in lists.values():
+            torch._foreach_copy_(*group)

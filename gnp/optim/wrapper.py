@@ -1,0 +1,149 @@
+"""An optimizer around another one, the base, with settings of its own in the base's groups."""
+
+import inspect
+from typing import Any
+
+from torch.optim import Optimizer
+
+from gnp.optim.errors import describe
+
+
+class OptimizerWrapper(Optimizer):
+    """Shares ``param_groups`` and ``state`` with ``base``, so that learning-rate schedulers work on
+    the wrapper and its ``state_dict`` is the base's. What a step is, subclasses say.
+
+    Args:
+        base: a built ``torch.optim.Optimizer``.
+        own: settings that every group gets beside the base's, with their defaults. Where the base
+            has a setting of that name itself (RMSprop's ``alpha``), the key has ``prefix`` before
+            it: see ``own_setting``.
+
+    Raises:
+        TypeError: ``base`` is not an optimizer, is a wrapper itself or evaluates the closure
+            itself; or what ``_check_own`` raises for the settings of a group.
+    """
+
+    prefix = "own_"
+    base: Optimizer
+
+    def __init__(self, base: Optimizer, own: dict[str, Any]):
+        _check_base(base)
+        self._keys = {name: self.prefix + name if name in base.defaults else name for name in own}
+        defaults = {self._keys[name]: value for name, value in own.items()}
+        for group in base.param_groups:  # all of them before anything is changed
+            self._check_group({**defaults, **group})
+        self._check_group(defaults)
+        self.base = base
+        state, groups = base.state, list(base.param_groups)
+        # Optimizer.__init__ empties param_groups and state, which are the base's, and adds the
+        # same group dicts back.
+        super().__init__(groups, {**base.defaults, **defaults})
+        self.state = state
+
+    def _check_own(self, settings: dict[str, Any]) -> None:
+        """Refuse what a group's own settings (all of them, by name) cannot be."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ one set of groups
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.base.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        self.base.param_groups = groups
+
+    @property
+    def state(self) -> Any:
+        return self.base.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.base.state = state
+
+    def own_setting(self, group: dict[str, Any], name: str) -> Any:
+        """The value of one of the wrapper's settings in a group, whatever its key is there."""
+        return group[self._keys[name]]
+
+    def set_own(self, group: dict[str, Any], **values: Any) -> None:
+        """Change some of the wrapper's settings in a group; checked before any is changed."""
+        renamed = {self._keys[name]: value for name, value in values.items()}
+        self._check_group({**group, **renamed})
+        group.update(renamed)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; the wrapper's settings in it override the optimizer's.
+
+        Raises:
+            TypeError, ValueError: one of them is what it cannot be.
+        """
+        for key in self._keys.values():
+            param_group.setdefault(key, self.defaults[key])
+        self._check_group(param_group)
+        self.base.add_param_group(param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.base.zero_grad(set_to_none)
+
+    # ------------------------------------------------------------------ one state
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base's state dict; its groups carry the wrapper's settings too.
+
+        Hooks that were registered on this optimizer see it and its state dict, those on the base
+        see the base.
+        """
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        state_dict = self.base.state_dict()
+        for post_hook in self._optimizer_state_dict_post_hooks.values():
+            changed = post_hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        return state_dict
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state dict of such a wrapper or, keeping this one's own settings, of a bare base
+        optimizer.
+
+        Raises:
+            ValueError: other groups or sizes than this optimizer's (from the base).
+        """
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        kept = [{key: g[key] for key in self._keys.values()} for g in self.param_groups]
+        self.base.load_state_dict(state_dict)
+        for group, values in zip(self.param_groups, kept, strict=True):
+            for key, value in values.items():
+                group.setdefault(key, value)
+            self._check_group(group)
+        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+            post_hook(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Optimizer's own keeps three attributes and would lose the base.
+        return {k: v for k, v in self.__dict__.items() if k != "step"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._patch_step_function()
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        self._check_own({name: group[key] for name, key in self._keys.items()})
+
+
+def _check_base(base: object) -> None:
+    if not isinstance(base, Optimizer):
+        raise TypeError(
+            f"base must be a built torch.optim.Optimizer such as SGD(model.parameters(), "
+            f"lr=0.1), not {describe(base)}"
+        )
+    closure = inspect.signature(base.step).parameters.get("closure")
+    if isinstance(base, OptimizerWrapper) or (
+        closure is not None and closure.default is closure.empty
+    ):
+        raise TypeError(
+            f"{type(base).__name__} evaluates the closure itself and cannot be a base; use one "
+            f"that needs only gradients, such as SGD or AdamW"
+        )
