@@ -7,34 +7,45 @@ processes make one batch are running means and variances, which are averaged, to
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import is_not
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from gnp.optim.gradients import by_device_and_dtype
+
 STATISTICS = ("running_mean", "running_var")
 
 
 class Buffers:
-    """All buffers of some modules as they are now: which tensors they are, and what is in them."""
+    """All buffers of some modules as they were when ``take`` was called last: which tensors they
+    were, and what was in them. The copies' memory is used again by the next ``take``."""
 
-    def __init__(self, modules: Iterable[nn.Module]):
+    def __init__(self) -> None:
+        self._of_module: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+        self._tensors: list[Tensor] = []
+        self._pairs: list[tuple[list[Tensor], list[Tensor]]] = []  # tensors, their copies
+
+    def take(self, modules: Iterable[nn.Module]) -> "Buffers":
         self._of_module = [(m, dict(m._buffers)) for m in modules if m._buffers]
         # By identity: a buffer that two modules share is copied once.
-        self._tensors = list({
-            id(b): b
-            for _, buffers in self._of_module
-            for b in buffers.values()
-            if b is not None and not is_lazy(b)
-        }.values())  # fmt: skip
-        self._copies = [b.clone() for b in self._tensors]
+        distinct = {id(b): b for _, buffers in self._of_module for b in buffers.values()}
+        tensors = [b for b in distinct.values() if b is not None and not is_lazy(b)]
+        if len(tensors) != len(self._tensors) or any(map(is_not, tensors, self._tensors)):
+            self._tensors = tensors
+            self._pairs = by_device_and_dtype((b, torch.empty_like(b)) for b in tensors)
+        for now, copies in self._pairs:
+            torch._foreach_copy_(copies, now)
+        return self
 
     def put_back(self) -> None:
         """The same tensors again, with what was in them, whatever has happened to them since."""
         for module, buffers in self._of_module:
             _set_buffers(module, buffers)
-        _copy(self._tensors, self._copies)
+        for now, copies in self._pairs:
+            _copy(now, copies)
 
     def put_back_where(self, condition: Tensor) -> None:
         """``put_back`` if ``condition`` (0-d, bool) holds, without asking the device whether it
@@ -43,26 +54,27 @@ class Buffers:
             if condition:
                 self.put_back()
             return
-        there = {device: condition.to(device) for device in {b.device for b in self._tensors}}
-        chosen = [
-            torch.where(there[now.device], before, now)
-            for now, before in zip(self._tensors, self._copies, strict=True)
-        ]
-        _copy(self._tensors, chosen)
+        for now, copies in self._pairs:
+            here = condition.to(now[0].device)
+            pairs = zip(copies, now, strict=True)
+            _copy(now, [torch.where(here, before, after) for before, after in pairs])
 
 
 @contextmanager
-def kept_buffers(model: nn.Module) -> Iterator[None]:
+def kept_buffers(model: nn.Module, copies: Buffers | None = None) -> Iterator[None]:
     """When this ends, also by an exception, every buffer of ``model`` is what it was when it began.
 
     Inside, the network works as always: a batch norm in training mode normalises with the
     statistics of the batch, and moves its running ones. Nested use is harmless.
+
+    Args:
+        copies: whose memory is used, where this is done again and again.
     """
-    buffers = Buffers(model.modules())
+    before = (copies or Buffers()).take(model.modules())
     try:
         yield
     finally:
-        buffers.put_back()
+        before.put_back()
 
 
 @contextmanager
@@ -77,7 +89,8 @@ def averaged_buffers(model: nn.Module | None, pieces: int) -> Iterator[Callable[
     """
     modules = [] if model is None else list(model.modules())
     counting = {m: None for m in modules if m.training and _has_statistics(m)}  # ordered
-    before, others = Buffers(counting), Buffers(m for m in modules if m not in counting)
+    before = Buffers().take(counting)
+    others = Buffers().take(m for m in modules if m not in counting)
     means = [torch.zeros_like(b) for b in _statistics(counting)]
     done = 0
 
@@ -89,7 +102,8 @@ def averaged_buffers(model: nn.Module | None, pieces: int) -> Iterator[Callable[
         if done < pieces:
             before.put_back()
         else:
-            _copy(_statistics(counting), means)
+            for pair in by_device_and_dtype(zip(_statistics(counting), means, strict=True)):
+                _copy(*pair)
 
     try:
         yield after_piece
@@ -135,16 +149,7 @@ def _set_buffers(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
 
 
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
-    """target ← source, a few kernels for all of them.
-
-    In inference mode, where a tensor that was made in it (a module may make its buffers anew in an
-    evaluation) can be written to.
-    """
-    lists: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
-    for target, source in zip(targets, sources, strict=True):
-        group = lists.setdefault((target.device, target.dtype), ([], []))
-        group[0].append(target)
-        group[1].append(source)
+    """target ← source. In inference mode, where a tensor that was made in it (a module may make its
+    buffers anew in an evaluation) can be written to."""
     with torch.inference_mode():
-        for group in lists.values():
-            torch._foreach_copy_(*group)
+        torch._foreach_copy_(targets, sources)

@@ -6,16 +6,22 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import ne
 from typing import Any, NamedTuple
 
 import torch
 
 
+def _always(before: Any, now: Any) -> bool:
+    return True
+
+
 class _Generator(NamedTuple):
-    """How the state of a generator is read and written."""
+    """How the state of a generator is read and written, and whether it has to be."""
 
     read: Callable[[], Any]
     write: Callable[[Any], None]
+    moved: Callable[[Any, Any], bool] = _always
 
 
 class RandomState:
@@ -23,42 +29,51 @@ class RandomState:
     Python's (``random``) and NumPy's (``numpy.random``).
 
     ``with state.replayed():`` draws the same numbers again that were drawn since then, and
-    leaves the generators, when it ends, as they were when it began. Generators that a network
-    keeps for itself (``torch.Generator``, ``random.Random``, ``numpy.random.default_rng``) are not
-    known here, and draw anew.
+    leaves the generators, when it ends, as they were when it began. (Python's and NumPy's, which
+    are slow to write, are left alone if nothing was drawn from them since.) Generators that a
+    network keeps for itself (``torch.Generator``, ``random.Random``,
+    ``numpy.random.default_rng``) are not known here, and draw anew.
     """
 
     def __init__(self, devices: Iterable[torch.device] = ()):
         self._generators = [*_of_the_cpu(), *_of_accelerators(devices)]
-        self._states = self._read()
-
-    def _read(self) -> list[Any]:
-        return [generator.read() for generator in self._generators]
-
-    def _write(self, states: list[Any]) -> None:
-        for generator, state in zip(self._generators, states, strict=True):
-            generator.write(state)
+        self._states = [generator.read() for generator in self._generators]
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
-        now = self._read()
-        self._write(self._states)
+        seen = [
+            (g, state, g.read()) for g, state in zip(self._generators, self._states, strict=True)
+        ]
+        moved = [entry for entry in seen if entry[0].moved(*entry[1:])]
+        for generator, state, _ in moved:
+            generator.write(state)
         try:
             yield
         finally:
-            self._write(now)
+            for generator, _, now in moved:
+                generator.write(now)
 
 
 def _of_the_cpu() -> Iterator[_Generator]:
     yield _Generator(torch.get_rng_state, torch.set_rng_state)
-    yield _Generator(random.getstate, random.setstate)
+    yield _Generator(random.getstate, random.setstate, ne)
     # torch imports NumPy where it is installed; it is no requirement of ours.
     if (numpy := sys.modules.get("numpy")) is not None:
-        yield _Generator(numpy.random.get_state, numpy.random.set_state)
+        yield _Generator(numpy.random.get_state, numpy.random.set_state, _numpy_moved)
+
+
+def _numpy_moved(before: Any, now: Any) -> bool:
+    """States are ("MT19937", uint32 key (624,), position, whether a normal number is in store and
+    which one); of other bit generators, which a user may have put there, they are dicts."""
+    if not isinstance(before, tuple) or not isinstance(now, tuple):
+        return True
+    return before[2:] != now[2:] or bool(before[1].tobytes() != now[1].tobytes())
 
 
 def _of_accelerators(devices: Iterable[torch.device]) -> Iterator[_Generator]:
-    for device in sorted({d for d in devices if d.type not in ("cpu", "meta")}, key=str):
+    for device in sorted(set(devices), key=str):
+        if device.type in ("cpu", "meta"):
+            continue
         module = torch.get_device_module(device)
         if not hasattr(module, "get_rng_state"):
             continue

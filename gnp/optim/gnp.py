@@ -192,8 +192,8 @@ class GNP(OptimizerWrapper):
             return None
         pieces, groups = pieces_of(closure, reference), self._groups()
         reduction = self._begin(len(pieces))
-        copy = self._processes.gradients_are_views
-        with self._renewing_on_error(), mean_over(pieces, groups, self.model, copy) as mean:
+        mean = mean_over(pieces, groups, self.model, copy=self._processes.gradients_are_views)
+        with self._renewing_on_error(), torch.enable_grad(), mean as g:
             for piece in pieces:
                 measures = self._has_penalty() and self._climb.old(piece.index) is None
                 first = piece.reference if measures else piece.closure
@@ -202,10 +202,10 @@ class GNP(OptimizerWrapper):
                 if self.needs_second_pass:
                     with self._at_the_climbed_weights():  # climb; when it ends: return, mix
                         piece.closure()  # gradient
-                mean.add(loss)
+                g.add(loss)
         reduction.finish(self.base)
         self._base_step()
-        return mean.loss
+        return g.loss
 
     @contextmanager
     def _at_the_weights(
@@ -238,7 +238,7 @@ class GNP(OptimizerWrapper):
             g1 = take_gradients(groups, copy=self._processes.gradients_are_views)
             self._first = FirstPass(g1, piece, draws, reduction)
         else:
-            self._reference.prepare(groups, current_gradients(groups))
+            self._reference.prepare_alone(groups)
 
     @contextmanager
     def _at_the_climbed_weights(self) -> Iterator[None]:
@@ -268,10 +268,10 @@ class GNP(OptimizerWrapper):
         """Clip g, and let the base make its update from it."""
         self._complete = False
         self._scale.unscale(self.base)
-        grads = current_gradients(self._groups())
-        norm = functools.cache(lambda: norm_of(grads))  # of g before it is clipped
+        groups = self._groups()
+        norm = functools.cache(lambda: norm_of(current_gradients(groups)))  # before it is clipped
         if self.max_grad_norm is not None:
-            scale_(grads, clip_scale(norm(), self.max_grad_norm))
+            scale_(current_gradients(groups), clip_scale(norm(), self.max_grad_norm))
         self._climb.after_step(self._scale.step(self.base, norm))
 
     # ------------------------------------------------------------------ steps without closures

@@ -139,7 +139,8 @@ def by_device_and_dtype(
     """
     lists: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
     for left, right in pairs:
-        group = lists.setdefault((left.device, left.dtype), ([], []))
+        key = left.device, left.dtype
+        group = lists.get(key) or lists.setdefault(key, ([], []))
         group[0].append(_local(left))
         group[1].append(_local(right))
     return list(lists.values())

@@ -62,7 +62,7 @@ class GradScaled:
 
     def __init__(self, scaler: torch.amp.GradScaler, model: nn.Module | None):
         self._scaler, self._model = scaler, model
-        self._before = Buffers(())
+        self._before = Buffers()
 
     def of(self, value: float, device: torch.device) -> float | Tensor:
         if value == 0:
@@ -71,7 +71,7 @@ class GradScaled:
         return self._scaler.scale(torch.full((), value, device=device))
 
     def begin(self) -> None:
-        self._before = Buffers(() if self._model is None else self._model.modules())
+        self._before.take(() if self._model is None else self._model.modules())
 
     def unscale(self, base: Optimizer) -> None:
         self._scaler.unscale_(base)
@@ -79,7 +79,6 @@ class GradScaled:
     def step(self, base: Optimizer, norm: Callable[[], Tensor]) -> Tensor:
         finite = norm().isfinite()
         self._before.put_back_where(~finite)
-        self._before = Buffers(())
         self._scaler.step(base)
         return finite
 

@@ -24,8 +24,11 @@ class PlainReference:
 
     is_unit = False
 
-    def prepare(self, groups: list[Group], g1: Gradients, norm: Tensor | None = None) -> None:
-        """Make of g1, in place, what is mixed. ``norm``: ‖g1‖ where it is known."""
+    def prepare(self, groups: list[Group], g1: Gradients, norm: Tensor) -> None:
+        """Make of g1, in place, what is mixed; ``norm`` is ‖g1‖."""
+
+    def prepare_alone(self, groups: list[Group]) -> None:
+        """``p.grad``, which is g1 and all that the step takes, ← what is mixed."""
 
     def single_ascent(self, groups: list[Group], old: Direction) -> Ascent:
         """Where one gradient does for both: g1 + α(g2 − g1) = ∇L(θ + αr·d) up to terms in r²."""
@@ -44,9 +47,12 @@ class UnitReference:
     def __init__(self, epsilon: float, units: Units):
         self._epsilon, self._units = epsilon, units
 
+    def prepare_alone(self, groups: list[Group]) -> None:
+        g1 = current_gradients(groups)
+        self.prepare(groups, g1, norm_of(g1))
+
     @torch.no_grad()
-    def prepare(self, groups: list[Group], g1: Gradients, norm: Tensor | None = None) -> None:
-        norm = norm_of(g1) if norm is None else norm
+    def prepare(self, groups: list[Group], g1: Gradients, norm: Tensor) -> None:
         epsilon, one = (self._units(value, norm.device) for value in (self._epsilon, 1.0))
         climbing = [g for g, group in zip(g1, groups, strict=True) if group.r > 0]
         scale_(climbing, climb_scale(norm, one, epsilon))

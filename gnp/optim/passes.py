@@ -16,7 +16,7 @@ from functools import partial
 
 from torch import device, nn
 
-from gnp.optim.buffers import kept_buffers
+from gnp.optim.buffers import Buffers, kept_buffers
 from gnp.optim.draws import RandomState
 from gnp.optim.errors import describe
 
@@ -58,7 +58,7 @@ class Passes:
         self._kept: Context = nullcontext
         self._true: Context = nullcontext
         if model is not None and batch_statistics == "first":
-            self._kept = partial(kept_buffers, model)
+            self._kept = partial(kept_buffers, model, Buffers())
         if model is not None and true_gradient:
             self._true = partial(true_gradients, model)
         self._replays = replay_draws

@@ -33,7 +33,7 @@ class Piece:
 def pieces_of(
     closure: Closure | Sequence[Closure] | None, reference: Closure | Sequence[Closure] | None
 ) -> list[Piece]:
-    """What ``GNP.step`` was called with, as a list; the closures compute with gradients on.
+    """What ``GNP.step`` was called with, as a list.
 
     Raises:
         TypeError: it is not what it should be.
@@ -45,7 +45,6 @@ def pieces_of(
             f"the gradients, computes the loss, calls backward() and returns it (or a sequence "
             f"of them), not {describe(closure)}; or step() after first_pass() and second_pass()"
         )
-    closures = [torch.enable_grad()(c) for c in closures]
     references = [reference] if callable(reference) else reference
     if references is None:
         return [Piece(i, c, c) for i, c in enumerate(closures)]
@@ -55,8 +54,7 @@ def pieces_of(
         or not all(map(callable, references))
     ):
         raise TypeError("reference must be a closure for each closure")
-    pairs = enumerate(zip(closures, references, strict=True))
-    return [Piece(i, c, torch.enable_grad()(r)) for i, (c, r) in pairs]
+    return [Piece(i, *pair) for i, pair in enumerate(zip(closures, references, strict=True))]
 
 
 class OnePiece:
