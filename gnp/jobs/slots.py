@@ -4,7 +4,7 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 
-from gnp.training.config import ConfigError
+from gnp.settings import ConfigError
 
 
 @dataclass(frozen=True)
