@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
 from gnp.jobs import reproduce
+from gnp.settings import suggest
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
 from gnp.studies import StudySpec, render
-from gnp.training.config import suggest
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 

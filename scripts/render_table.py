@@ -8,9 +8,9 @@ import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
+from gnp.settings import suggest
 from gnp.settings.job import JobSettings, load, setting_names_of
 from gnp.tables import TableSpec, render
-from gnp.training.config import suggest
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")

@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
 from gnp.jobs import reproduce
+from gnp.settings import suggest
 from gnp.settings.job import JobSettings, load, setting_names_of
 from gnp.tables import TableSpec, render
-from gnp.training.config import suggest
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 

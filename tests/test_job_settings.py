@@ -7,7 +7,6 @@ from hydra import compose, initialize_config_dir
 from gnp.jobs import choose_slots
 from gnp.settings import ConfigError
 from gnp.settings.job import JobSettings, StudyJobSettings, load, setting_names_of
-from gnp.settings.section import default_of
 from gnp.studies import StudySpec
 from gnp.tables import TableSpec
 
@@ -27,8 +26,8 @@ def test_a_scripts_config_has_each_setting_with_its_default(script, series, jobs
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         composed = compose(script)
     assert set(composed) == {*jobs.model_fields, series.kind}
-    for name, field in jobs.model_fields.items():
-        assert composed[name] == default_of(field)
+    for name, default in jobs().model_dump().items():
+        assert composed[name] == default
 
 
 @pytest.mark.parametrize(("script", "series", "jobs"), KINDS)
