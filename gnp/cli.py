@@ -4,11 +4,13 @@ import ctypes
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -57,6 +59,11 @@ def run_cli(
     except KeyboardInterrupt:
         return _complain("stopped; the same command goes on from here", INTERRUPTED)
     return 0
+
+
+def command_line(script: str) -> str:
+    """The command to be copied that gives ``script`` the settings of the Hydra job at work."""
+    return shlex.join(["python", script, *HydraConfig.get().overrides.task])
 
 
 def die_with_parent() -> None:

@@ -3,68 +3,30 @@
 Trains the missing runs in child processes, then draws. ``--help`` lists the studies.
 """
 
-import shlex
 import sys
-from dataclasses import replace
+from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-from render_table import show
-from reproduce_table import check_configs, train_missing
-from rich.console import Console
+from omegaconf import DictConfig
 
-from gnp.cli import run_cli
-from gnp.errors import UserError
-from gnp.studies import StudySpec, collect, write_outputs
-from gnp.studies.report import missing_commands, notes, to_terminal
-from gnp.training.config import defaults, suggest
+from gnp.cli import command_line, run_cli
+from gnp.jobs import reproduce
+from gnp.settings import suggest
+from gnp.settings.job import StudyJobSettings, load, setting_names_of
+from gnp.studies import StudySpec, render
 
-SETTINGS = (
-    *("root", "jobs", "device", "overrides", "dry_run", "render_only", "study"),
-    *(f"study.{name}" for name in StudySpec.__dataclass_fields__),
-)
-
-
-class StudyIncomplete(UserError):
-    """Some runs failed; the others are done."""
-
-    exit_status = 1
+TRAIN = Path(__file__).resolve().with_name("train.py")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="parameter_study")
 def main(composed: DictConfig) -> None:
-    spec = load_spec(composed)
-    console = Console(soft_wrap=True, highlight=False)
-    failed = []
-    if not composed.render_only:
-        runs = list(spec.runs())
-        check_configs("study", spec, runs, composed.root)
-        failed = train_missing(spec, runs, composed, console)
-    if composed.dry_run:
-        return
-    render(spec, composed.root, console)
-    if failed:
-        raise StudyIncomplete(
-            f"{len(failed)} runs failed:\n" + "\n".join(f"  {failure}" for failure in failed)
-        )
-
-
-def load_spec(composed: DictConfig) -> StudySpec:
-    """The study's spec, with the command line's overrides after its own."""
-    spec = StudySpec.from_config(OmegaConf.to_container(composed.study, resolve=True))
-    return replace(spec, overrides=[*spec.overrides, *composed.overrides])
-
-
-def render(spec: StudySpec, root: str, console: Console) -> None:
-    """Write the outputs, print the grid and the outputs' paths."""
-    settings = HydraConfig.get().overrides.task
-    command = shlex.join(["python", "scripts/parameter_study.py", *settings])
-    study = collect(spec, root, command, defaults())
-    paths = write_outputs(study)
-    shown = [to_terminal(study)]
-    show(console, shown, notes(study), study.warnings, missing_commands(study), paths)
+    spec, how = load(composed, StudySpec, StudyJobSettings)
+    command = command_line("scripts/parameter_study.py")
+    if not how.render_only:
+        reproduce(spec, list(spec.runs()), how, TRAIN, lambda: render(spec, how.root, command))
+    elif not how.dry_run:
+        render(spec, how.root, command)
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(main, lambda: SETTINGS, suggest))
+    sys.exit(run_cli(main, lambda: setting_names_of(StudySpec, StudyJobSettings), suggest))

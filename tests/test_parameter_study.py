@@ -17,9 +17,10 @@ from conftest import CONFIGS, ROOT
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
+from gnp.jobs import ConfigMismatch, check_configs
 from gnp.studies import Point, StudyError, StudySpec, collect, write_outputs
 from gnp.studies.plots import SAM, STANDARD, colour_range
-from gnp.studies.report import missing_commands, to_csv, to_markdown, to_terminal
+from gnp.studies.text import to_csv, to_markdown, to_terminal
 from gnp.training.config import defaults, resolve, run_path
 
 STUDY = {
@@ -126,7 +127,8 @@ def test_a_run_has_a_place_and_a_command_that_say_its_point(point, method, setti
         ({"alpha": [1.5]}, r"alpha has 1\.5; expected values from 0 .* to 1 \(SAM\)"),
         ({"alpha": [-0.1]}, r"alpha has -0\.1; expected values from 0"),
         ({"alpha": [math.nan]}, "alpha has nan; expected values from 0"),
-        ({"alfa": [1]}, r"study\.alfa: Key 'alfa' not in 'StudySpec'"),
+        ({"alfa": [1]}, r"no setting 'study\.alfa'\. Did you mean 'study\.alpha'\?"),
+        ({"seeds": [True]}, r"study\.seeds: .* could not be converted to Integer"),
         ({"seeds": ["a"]}, r"study\.seeds\[0\]: Value 'a' .* could not be converted to Integer"),
         ({"r": 0.1}, r"study\.r: "),
         ({"experiment": "???"}, r"study\.experiment: Missing mandatory value"),
@@ -226,8 +228,8 @@ def test_markdown_has_numbers_dashes_notes_and_the_missing_commands(study):
     assert "Made up for a test." in lines
     assert "α = 0 does not depend on r: its runs are made once and stand for every r." in lines
     assert "Missing runs (3); each command makes one:" in lines
-    assert [line for line in lines if line.startswith("python")] == missing_commands(study)
-    assert missing_commands(study)[-1] == (
+    assert [line for line in lines if line.startswith("python")] == study.missing_commands
+    assert study.missing_commands[-1] == (
         "python scripts/train.py experiment=e dataset=d augmentation=basic optimizer=gnp "
         "optimizer.r=0.1 optimizer.alpha=1 method=gnp_r0.1_alpha1 seed=1 "
         f"root={study.root} training.epochs=2"
@@ -392,14 +394,11 @@ def test_every_study_names_runs_that_exist(name):
 @pytest.mark.parametrize(
     "override", ["seed=5", "method=other", "optimizer.alpha=0", "optimizer.r=0", "optimizer.r=0.1"]
 )
-def test_overrides_that_make_a_run_another_one_are_refused(monkeypatch, tmp_path, override):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from reproduce_table import ConfigMismatch, check_configs
-
+def test_overrides_that_make_a_run_another_one_are_refused(tmp_path, override):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         spec = load("study=smoke", f"study.overrides=['{override}']")
         with pytest.raises(ConfigMismatch, match="overrides change which run it is"):
-            check_configs("study", spec, list(spec.runs()), str(tmp_path))
+            check_configs(spec, list(spec.runs()), str(tmp_path))
 
 
 SMALL = [

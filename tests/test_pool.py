@@ -14,7 +14,7 @@ from conftest import ROOT
 from records import spec
 
 from gnp.cli import PARENT_VARIABLE
-from gnp.tables import Pool, cpu_slots, gpu_slots
+from gnp.jobs import Pool, cpu_slots, gpu_slots
 from gnp.tracking.record import lock_run
 
 CHILD = """
@@ -137,7 +137,7 @@ def test_two_pools_on_one_root_do_each_run_once(tmp_path):
         sys.path.insert(0, {str(ROOT / "tests")!r})
         from pathlib import Path
         from records import spec
-        from gnp.tables import Pool, cpu_slots
+        from gnp.jobs import Pool, cpu_slots
         root, child = Path({str(tmp_path)!r}), Path({str(child)!r})
         Pool(list(spec().runs()), root, child, cpu_slots(2, 2)).run()
     """)
@@ -170,7 +170,7 @@ def test_a_pool_that_is_stopped_leaves_no_children(tmp_path, how):
         sys.path.insert(0, {str(ROOT / "tests")!r})
         from pathlib import Path
         from records import spec
-        from gnp.tables import Pool, cpu_slots
+        from gnp.jobs import Pool, cpu_slots
         def interrupt(*_):
             raise KeyboardInterrupt
         signal.signal(signal.SIGTERM, interrupt)

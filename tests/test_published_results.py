@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gnp import studies, tables
-from gnp.studies import report
-from gnp.tables import render
+from gnp.studies import text as study_text
+from gnp.tables import text as table_text
 from gnp.training.config import defaults
 
 RESULTS = ROOT / "results"
@@ -33,12 +33,12 @@ def test_a_table_is_whole_and_what_its_records_say(name):
     folder = RESULTS / "tables" / name
     assert not table.missing
     assert not table.warnings
-    assert render.to_csv(table) == (folder / "table.csv").read_text()
+    assert table_text.to_csv(table) == (folder / "table.csv").read_text()
     printed = (folder / "table.md").read_text()
     assert wanted.note in printed
     for line in printed.splitlines():
         if line.startswith("|"):
-            assert line in render.to_markdown(table)
+            assert line in table_text.to_markdown(table)
 
 
 @pytest.mark.parametrize("name", published("studies"))
@@ -47,7 +47,7 @@ def test_a_study_is_whole_and_what_its_records_say(name):
     study = studies.collect(wanted, RESULTS, defaults=defaults())
     assert not study.missing
     assert not study.warnings
-    assert report.to_csv(study) == (RESULTS / "studies" / name / "study.csv").read_text()
+    assert study_text.to_csv(study) == (RESULTS / "studies" / name / "study.csv").read_text()
 
 
 @pytest.mark.parametrize("readme", ["README.md", "results/README.md"])

@@ -15,18 +15,12 @@ from conftest import ROOT
 from records import PART, spec, write_record
 from rich.console import Console
 
+from gnp.report.numbers import format_statistic
+from gnp.settings.table import Method
+from gnp.statistics import Statistic
 from gnp.tables import Run, SpecError, collect, write_outputs
-from gnp.tables.collect import Statistic
 from gnp.tables.published import Published, published_table
-from gnp.tables.render import (
-    format_statistic,
-    missing_commands,
-    to_csv,
-    to_latex,
-    to_markdown,
-    to_terminal,
-)
-from gnp.tables.spec import Method
+from gnp.tables.text import to_csv, to_latex, to_markdown, to_terminal
 
 ERRORS = {
     ("sgd", "basic"): [5.0, 6.0, 7.0],
@@ -97,7 +91,8 @@ def test_a_column_may_have_fewer_seeds(tmp_path):
 
 
 def test_a_method_with_settings_has_a_place_of_its_own():
-    method = Method("cheap", "gnp", "gnp_cheap", "optimizer.r=0.2 training.epochs=5")
+    settings = "optimizer.r=0.2 training.epochs=5"
+    method = Method(label="cheap", optimizer="gnp", name="gnp_cheap", settings=settings)
     (cell,) = list(spec().cells())[:1]
     run = Run(replace(cell, method=method), 3)
     assert str(run.path) == "e/d-basic/gnp_cheap/seed3"
@@ -136,7 +131,7 @@ def test_official_fidelity_has_places_and_augmentations_of_its_own():
 
 
 def test_the_best_epochs_are_compared_if_the_table_says_so(table):
-    best = collect(replace(table.spec, error_of="best"), table.root)
+    best = collect(spec(error_of="best"), table.root)
     gnp = result(best, "GNP", "basic")
     assert gnp.errors == [3.5, 4.5, 6.1]
     assert gnp.difference == pytest.approx(result(table, "GNP", "basic").difference - 0.5)
@@ -178,7 +173,7 @@ def test_markdown_has_numbers_published_values_and_missing_commands(table):
     assert "chosen on those very images" in text
     for seed in (0, 2):
         assert f"augmentation=cutout optimizer=gnp seed={seed} root={table.root}" in text
-    assert len(missing_commands(table)) == 2
+    assert len(table.missing_commands) == 2
 
 
 def test_a_table_without_records_is_dashes_and_commands(tmp_path):
@@ -291,9 +286,13 @@ def test_the_report_names_the_code_of_each_run(table):
         ({"parts": {}}, "parts is empty"),
         ({"error_of": "median"}, "error_of=median: expected last or best"),
         ({"seeds": [1, 1]}, "seeds lists something twice"),
-        ({"colums": []}, "colums"),
+        ({"colums": []}, r"there is no setting 'table\.colums'"),
+        ({"sedes": [0]}, r"no setting 'table\.sedes'\. Did you mean 'table\.seeds'\?"),
+        ({"parts": {"cnn": {"colums": []}}}, r"Did you mean 'table\.parts\.cnn\.columns'\?"),
+        ({"rows": [{"lable": "x"}]}, r"Did you mean 'table\.parts\.cnn\.rows\[0\]\.label'\?"),
+        ({"seeds": [True]}, "could not be converted to Integer"),
         ({"seeds": ["a"]}, "seeds"),
-        ({"rows": [{"label": "x"}]}, "experiment"),
+        ({"rows": [{"label": "x"}]}, r"parts\.cnn\.rows\[0\]\.experiment is missing"),
         ({"methods": [{"label": "x", "optimizer": "gnp", "settings": "a=1"}]}, "needs a name"),
     ],
 )

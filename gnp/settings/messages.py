@@ -52,7 +52,7 @@ def complaint(
     """One of pydantic's errors in one line, with the setting's full name."""
     path, field = _deepest_field(section, details["loc"])
     value = details["input"] if path == details["loc"] else _value_at(values, path)
-    name = ".".join(map(str, (prefix, *path) if prefix else path))
+    name = dotted(path, prefix)
     kind = details["type"]
     if kind == "extra_forbidden":
         before = name.removesuffix(str(path[-1]))
@@ -64,6 +64,8 @@ def complaint(
     stem = kind.split("_")[0]
     if stem in WRONG_TYPE and kind not in ("string_too_short", "string_too_long"):
         wanted = WRONG_TYPE[stem]
+        if (element := details["loc"][len(path) :][:1]) and isinstance(element[0], int):
+            name, value = dotted((*path, *element), prefix), value[element[0]]
     elif kind == "no_number":
         wanted = WRONG_TYPE["float" if field and _has(field, float) else "int"]
     else:
@@ -72,9 +74,17 @@ def complaint(
         said = (
             details["msg"] if kind == "custom" or field is None else f"expected {expected(field)}"
         )
-        return f"{name} is {shown(value)}; {said}" if name else said
+        return f"{name} is {shown(value)}; {said}" if path else said
     kind = type(value).__name__
     return f"{name}: Value '{value}' of type {kind!r} could not be converted to {wanted}"
+
+
+def dotted(path: Sequence[int | str], prefix: str = "") -> str:
+    """ "parts.cnn.rows[0].label"."""
+    name = prefix
+    for part in path:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+    return name
 
 
 def names_of(section: type[Section], prefix: str = "") -> list[str]:

@@ -28,11 +28,16 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python counts True as 1: ``training.epochs=true`` would be one epoch."""
+        """Python counts True as 1: ``training.epochs=true`` would be one epoch. In a list, too."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
         if isinstance(value, bool):
-            kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
-            if kinds & {int, float} and bool not in kinds:
-                raise PydanticCustomError("no_number", "true is no number")
+            kinds = _kinds(annotation)
+        elif isinstance(value, list) and any(isinstance(element, bool) for element in value):
+            kinds = {kind for part in _parts(annotation) for kind in get_args(part)}
+        else:
+            return value
+        if kinds & {int, float} and bool not in kinds:
+            raise PydanticCustomError("no_number", "true is no number")
         return value
 
 

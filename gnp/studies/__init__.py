@@ -1,12 +1,13 @@
 """The parameter study: test error over a grid of r and α.
 
-``grid`` says which runs there are, ``collect`` reads their records, ``plots`` and ``report`` show
-them. Needs no torch.
+``grid`` says which runs there are, ``collect`` reads their records, ``text``, ``plots`` and
+``outputs`` show them. Needs no torch.
 """
 
+from gnp.settings.study import StudyError
 from gnp.studies.collect import PointResult, StudyResult, collect
-from gnp.studies.grid import Point, Run, StudyError, StudySpec
-from gnp.studies.report import write_outputs
+from gnp.studies.grid import Point, Run, StudySpec
+from gnp.studies.outputs import render, write_outputs
 
 __all__ = [
     "Point",
@@ -16,5 +17,6 @@ __all__ = [
     "StudyResult",
     "StudySpec",
     "collect",
+    "render",
     "write_outputs",
 ]

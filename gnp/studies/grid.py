@@ -1,20 +1,12 @@
 """What a parameter study consists of: r × α × seeds, as ``configs/study/*.yaml`` say."""
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from gnp.errors import UserError
-from gnp.tables.spec import Training
-
-
-class StudyError(UserError, ValueError):
-    """A study's config is not what a study needs."""
+from gnp.jobs.job import Job
+from gnp.settings.study import StudySettings, number
 
 
 @dataclass(frozen=True)
@@ -41,61 +33,8 @@ class Point:
         ]
 
 
-@dataclass(frozen=True)
-class StudySpec:
-    """A study. ``note`` is printed with it: what the numbers are and are not.
-
-    ``overrides`` are settings that every run of the study gets.
-    """
-
-    name: str = "???"
-    title: str = "???"
-    note: str = "???"
-    experiment: str = "???"
-    dataset: str = "???"
-    augmentation: str = "???"
-    r: list[float] = field(default_factory=list)
-    alpha: list[float] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=list)
-    overrides: list[str] = field(default_factory=list)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "StudySpec":
-        """Raises StudyError for a missing, unknown or ill-typed entry, an empty list, a value that
-        is listed twice, an r that is not above 0 or an α outside 0 to 1. Sorts r and α."""
-        try:
-            merged = OmegaConf.merge(OmegaConf.structured(cls), config)
-            OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
-            spec = OmegaConf.to_object(merged)
-        except OmegaConfBaseException as error:
-            first_line = str(error).split("\n", 1)[0]
-            raise StudyError(f"study.{getattr(error, 'full_key', '')}: {first_line}") from error
-        spec._check()
-        return replace(spec, r=sorted(spec.r), alpha=sorted(spec.alpha))
-
-    def _check(self) -> None:
-        for name in ("r", "alpha", "seeds"):
-            values = [number(value) for value in getattr(self, name)]
-            if not values:
-                raise StudyError(f"study {self.name}: {name} is empty; list at least one value")
-            if twice := next((v for v in values if values.count(v) > 1), None):
-                raise StudyError(f"study {self.name}: {name} lists {twice} twice; list it once")
-        for r in self.r:
-            if r == 0:
-                raise StudyError(
-                    f"study {self.name}: r has 0, which is the standard scheme for every α; leave "
-                    f"it out and list 0 in alpha instead"
-                )
-            if not 0 < r < math.inf:
-                raise StudyError(
-                    f"study {self.name}: r has {r:g}; expected lengths above 0, such as 0.1"
-                )
-        for alpha in self.alpha:
-            if not 0 <= alpha <= 1:
-                raise StudyError(
-                    f"study {self.name}: alpha has {alpha:g}; expected values from 0 (the standard "
-                    f"scheme) to 1 (SAM)"
-                )
+class StudySpec(StudySettings):
+    """A study's settings, and which points and runs they make."""
 
     def point(self, r: float, alpha: float) -> Point:
         return Point(0.0 if alpha == 0 else r, alpha)
@@ -115,7 +54,7 @@ class StudySpec:
 
 
 @dataclass(frozen=True)
-class Run(Training):
+class Run(Job):
     """A point with a seed: one training. Studies that share it train it once."""
 
     experiment: str
@@ -143,8 +82,3 @@ class Run(Training):
         if now == (number(self.point.r), number(self.point.alpha)):
             return ""
         return f" with r={now[0]} and alpha={now[1]}"
-
-
-def number(value: float) -> str:
-    """ "0.3", also of 0.1 + 0.2; "1" of 1.0. So values are named, told to a run and compared."""
-    return f"{value:.12g}"

@@ -1,29 +1,24 @@
 """The figures of a parameter study: curves over r, one for each α, and a heat map."""
 
-import io
 import math
 import statistics
 import textwrap
 from dataclasses import dataclass
 
-import matplotlib
-
-matplotlib.use("Agg")  # before pyplot: no display is needed or asked for
-
-import matplotlib.pyplot as plt
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
+from gnp.report.figures import STYLE, to_png, to_svg
+from gnp.report.numbers import MISSING
+from gnp.settings.study import number
 from gnp.studies.collect import StudyResult
-from gnp.studies.grid import number
-from gnp.tables.render import MISSING
 
 # The two ends have colours of their own, as in the paper's figure; between them light to dark blue.
 STANDARD, SAM, BETWEEN = "#D55E00", "#222222", "YlGnBu"
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "gnp", "font.size": 9, "savefig.dpi": 160}
 SHIFT = 1.025  # neighbouring curves are drawn this factor apart in r: else their bars would overlap
 BLANK = "#eeeeee"
 
@@ -39,8 +34,8 @@ def curves(study: StudyResult) -> Picture:
     are ± one standard deviation."""
     spec = study.spec
     above = [alpha for alpha in spec.alpha if alpha > 0]
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(7.8, 4.2), layout="constrained")
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.8, 4.2), layout="constrained")
         axis = figure.add_subplot()
         if 0 in spec.alpha and (error := study.at(spec.r[0], 0).error):
             axis.axhline(error.mean, color=STANDARD, ls="--", lw=1.4, label=label(0))
@@ -66,8 +61,8 @@ def heatmap(study: StudyResult) -> Picture:
     """Mean error at each r and α as colour and number, the best framed."""
     spec = study.spec
     rows, columns = len(spec.alpha), len(spec.r)
-    with plt.rc_context(STYLE):
-        figure = plt.figure(
+    with rc_context(STYLE):
+        figure = Figure(
             figsize=(max(5.0, 2.2 + 1.05 * columns), 1.8 + 0.62 * rows), layout="constrained"
         )
         axis = figure.add_subplot()
@@ -95,7 +90,7 @@ def heatmap(study: StudyResult) -> Picture:
 def colour(alpha: float) -> str | tuple[float, ...]:
     """0 and 1 have their own; an α between them has a blue, the darker the larger."""
     ends = {0: STANDARD, 1: SAM}
-    return ends.get(alpha) or matplotlib.colormaps[BETWEEN](0.3 + 0.6 * alpha)
+    return ends.get(alpha) or colormaps[BETWEEN](0.3 + 0.6 * alpha)
 
 
 def label(alpha: float) -> str:
@@ -183,9 +178,4 @@ def _head(figure: Figure, study: StudyResult) -> None:
 
 
 def _picture(figure: Figure) -> Picture:
-    svg, png = io.StringIO(), io.BytesIO()
-    # Without the date the same records give the same file.
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(png, format="png")
-    plt.close(figure)
-    return Picture(svg.getvalue(), png.getvalue())
+    return Picture(to_svg(figure), to_png(figure))

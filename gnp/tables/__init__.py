@@ -1,23 +1,21 @@
-"""Tables: which runs they consist of, running the missing ones, and rendering what is there.
+"""Tables: which runs they consist of, what their records say, and how it is shown.
 
 Reads run records; needs no torch, so a table rebuilds in a second.
 """
 
+from gnp.settings.table import SpecError
 from gnp.tables.collect import CellResult, TableResult, collect
-from gnp.tables.pool import Pool, cpu_slots, gpu_slots
-from gnp.tables.report import write_outputs
-from gnp.tables.spec import Cell, Run, SpecError, TableSpec
+from gnp.tables.outputs import render, write_outputs
+from gnp.tables.spec import Cell, Run, TableSpec
 
 __all__ = [
     "Cell",
     "CellResult",
-    "Pool",
     "Run",
     "SpecError",
     "TableResult",
     "TableSpec",
     "collect",
-    "cpu_slots",
-    "gpu_slots",
+    "render",
     "write_outputs",
 ]

@@ -1,11 +1,10 @@
 """All finished runs below a root, with the settings in which they differ: what a sweep tried."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gnp.report.files import csv_text
 from gnp.tracking.record import VOLATILE, flatten, read_config, read_summary, without
 
 # Named by the identity columns, or no setting.
@@ -46,8 +45,4 @@ def list_runs(root: str | Path, defaults: Mapping[str, Any] = {}) -> list[dict[s
 
 
 def to_csv(runs: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, runs[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(runs)
-    return buffer.getvalue()
+    return csv_text(runs[0], (run.values() for run in runs))

@@ -1,15 +1,13 @@
 """Learning curves of a table as SVG text, to stand in a page or in a file."""
 
-import io
 import statistics
 
-import matplotlib
-
-matplotlib.use("Agg")  # before pyplot: no display is needed or asked for
-
-import matplotlib.pyplot as plt
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gnp.report.figures import STYLE, to_svg
 from gnp.tables.collect import CellResult, TableResult
 from gnp.tables.spec import Cell
 
@@ -26,10 +24,9 @@ def learning_curves(table: TableResult) -> str:
     spec = table.spec
     panels = [(part, row) for part in spec.parts.values() for row in part.rows]
     rows, columns = len(panels), max(len(part.columns) for part in spec.parts.values())
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gnp", "font.size": 9}):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(4.6 * columns, 3.2 * rows), squeeze=False, sharey="row"
-        )
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.6 * columns, 3.2 * rows))
+        axes = figure.subplots(rows, columns, squeeze=False, sharey="row")
         for i, (part, row) in enumerate(panels):
             for axis in axes[i][len(part.columns) :]:
                 axis.set_axis_off()
@@ -52,15 +49,11 @@ def learning_curves(table: TableResult) -> str:
                 entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries)
             )
         figure.set_layout_engine("constrained")
-        buffer = io.StringIO()
-        # Without the date the same records give the same file.
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        plt.close(figure)
-    svg = buffer.getvalue()
+        svg = to_svg(figure)
     return svg[svg.index("<svg") :]
 
 
-def _draw(axis: plt.Axes, result: CellResult, colour: str) -> None:
+def _draw(axis: Axes, result: CellResult, colour: str) -> None:
     if not result.finished:
         return
     epochs = min(len(f.metrics) for f in result.finished)

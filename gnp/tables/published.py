@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from gnp.tables.spec import SpecError
+from gnp.settings.table import SpecError
 
 FOLDER = Path(__file__).parent / "published"
 

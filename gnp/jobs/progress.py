@@ -7,7 +7,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from gnp.tables.pool import Active, Pool
+from gnp.jobs.pool import Active, Pool
 from gnp.tracking.record import read_config, read_metrics
 
 HEARTBEAT_SECONDS = 30

@@ -1,4 +1,4 @@
-"""Runs the missing runs of a table or a study, each in a child process of its own.
+"""Trains the missing runs of a table or a study, each in a child process of its own.
 
 A child that dies, however hard, costs its own run and no other; what it printed is in its
 ``log.txt``. A run's lock is taken here and inherited by the child, so several pools may share
@@ -12,11 +12,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gnp.cli import PARENT_VARIABLE
-from gnp.tables.spec import Training
+from gnp.jobs.job import Job
+from gnp.jobs.slots import Slot
 from gnp.tracking.record import LOCK_FD_VARIABLE, lock_run, read_summary
 
 POLL_SECONDS = 0.2
@@ -24,58 +25,8 @@ GRACE_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class Slot:
-    """A place where one child runs: what it adds to the environment and to the settings."""
-
-    name: str
-    environment: dict[str, str] = field(default_factory=dict)
-    settings: tuple[str, ...] = ()
-
-
-def cpu_slots(jobs: int | None, cores: int) -> list[Slot]:
-    """``jobs`` slots (one a core by default) that share the cores' threads."""
-    jobs = jobs or cores
-    threads = max(1, cores // jobs)
-    return [
-        Slot(
-            f"cpu{i}",
-            {"OMP_NUM_THREADS": str(threads)},
-            (f"runtime.threads={threads}", "runtime.device=cpu"),
-        )
-        for i in range(jobs)
-    ]
-
-
-def gpu_slots(jobs: int | None) -> list[Slot]:
-    """``jobs`` slots a GPU (one by default) that CUDA_VISIBLE_DEVICES or nvidia-smi lists."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        try:
-            listed = subprocess.run(
-                ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=True,
-            ).stdout
-        except (OSError, subprocess.SubprocessError):
-            return []
-        visible = ",".join(listed.split())
-    gpus = [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
-    return [
-        Slot(
-            f"gpu{gpu}" + (f".{i}" if i else ""),
-            {"CUDA_VISIBLE_DEVICES": gpu},
-            ("runtime.device=cuda",),
-        )
-        for i in range(jobs or 1)
-        for gpu in gpus
-    ]
-
-
-@dataclass(frozen=True)
 class Failure:
-    run: Training
+    run: Job
     status: int
     log: Path
 
@@ -90,7 +41,7 @@ class Failure:
 class Active:
     """A child at work."""
 
-    run: Training
+    run: Job
     slot: Slot
     process: subprocess.Popen
     folder: Path
@@ -114,16 +65,16 @@ class Pool:
 
     def __init__(
         self,
-        runs: Sequence[Training],
+        runs: Sequence[Job],
         root: str | Path,
         train: Path,
         slots: Sequence[Slot],
         overrides: Sequence[str] = (),
         watch: Callable[["Pool"], None] = lambda pool: None,
     ):
-        self.waiting: deque[Training] = deque(runs)
+        self.waiting: deque[Job] = deque(runs)
         self.total = len(runs)
-        self.finished: list[tuple[Training, dict]] = []
+        self.finished: list[tuple[Job, dict]] = []
         self.failed: list[Failure] = []
         self.active: list[Active] = []
         self._root, self._train, self._overrides = Path(root), train, list(overrides)
@@ -167,7 +118,7 @@ class Pool:
             finally:
                 os.close(lock)  # the child has its own copy, and with it the lock
 
-    def _spawn(self, run: Training, slot: Slot, folder: Path, lock: int) -> subprocess.Popen:
+    def _spawn(self, run: Job, slot: Slot, folder: Path, lock: int) -> subprocess.Popen:
         command = [
             sys.executable,
             str(self._train),

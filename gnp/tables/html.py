@@ -1,21 +1,11 @@
-"""A table's files: table.md, table.csv, table.tex, curves.svg and a self-contained report.html."""
+"""A table as a page that needs nothing else: report.html."""
 
 from collections.abc import Iterator
 from html import escape
-from pathlib import Path
 
+from gnp.report.numbers import format_statistic
 from gnp.tables.collect import CellResult, TableResult
-from gnp.tables.plots import learning_curves
-from gnp.tables.render import (
-    format_statistic,
-    make_grids,
-    missing_commands,
-    notes,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
-from gnp.tracking.files import write_text
+from gnp.tables.text import make_grids, notes
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -33,28 +23,8 @@ svg { max-width: 100%; height: auto; }
 """
 
 
-def table_folder(table: TableResult) -> Path:
-    return table.root / "tables" / table.spec.name
-
-
-def write_outputs(table: TableResult) -> list[Path]:
-    """Write every output below ``<root>/tables/<name>``, whole or not at all. Returns the paths."""
-    folder = table_folder(table)
-    curves = learning_curves(table)
-    outputs = {
-        "table.md": to_markdown(table),
-        "table.csv": to_csv(table),
-        "table.tex": to_latex(table),
-        "curves.svg": curves,
-        "report.html": to_html(table, curves),
-    }
-    for name, text in outputs.items():
-        write_text(folder / name, text)
-    return [folder / name for name in outputs]
-
-
 def to_html(table: TableResult, curves: str) -> str:
-    """One page without scripts, fonts or pictures from elsewhere."""
+    """One page without scripts, fonts or pictures from elsewhere. ``curves`` is SVG text."""
     spec = table.spec
     first, *others = notes(table)
     parts = [
@@ -64,7 +34,7 @@ def to_html(table: TableResult, curves: str) -> str:
         *(f'<p class="note">{escape(note)}</p>' for note in others),
         *(f'<p class="warning">{escape(warning)}</p>' for warning in table.warnings),
     ]
-    if commands := missing_commands(table):
+    if commands := table.missing_commands:
         listed = escape("\n".join(commands))
         parts.append(f"<h2>Missing runs ({len(commands)})</h2><pre>{listed}</pre>")
     parts += [
@@ -99,8 +69,8 @@ def _main_tables(table: TableResult) -> Iterator[str]:
             entries = [
                 f"<b>{escape(e.text)}</b>" if e.best else escape(e.text) for e in line.entries
             ]
-            rows.append(([line.model if line.first else "", line.method], entries, line.first))
-        yield _html_table(grid.headers, rows)
+            rows.append((line.labels, entries, line.first))
+        yield _html_table(grid.headers, rows, grid.label_columns)
 
 
 def _fit_table(table: TableResult) -> str:
@@ -149,7 +119,7 @@ def _seconds(result: CellResult) -> str:
 
 
 def _html_table(
-    headers: list[str], rows: list[tuple[list[str], list[str], bool]], text_columns: int = 2
+    headers: list[str], rows: list[tuple[list[str], list[str], bool]], text_columns: int
 ) -> str:
     """``rows`` are (plain texts, ready HTML entries, whether a new model begins)."""
     head = "".join(

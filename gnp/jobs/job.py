@@ -1,0 +1,32 @@
+"""A run as a job: where it lies and what trains it."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+
+class Job:
+    """One training of a table or a study. They add ``path`` and ``settings``, and ``change_in``
+    where the path names values of the optimizer."""
+
+    @property
+    def path(self) -> Path:
+        """Its identity, and its folder below ``<root>/runs``."""
+        raise NotImplementedError
+
+    def settings(self) -> list[str]:
+        """What ``scripts/train.py`` is told to train it."""
+        raise NotImplementedError
+
+    def change_in(self, optimizer: Any) -> str:
+        """What the resolved config's ``optimizer`` section has otherwise than this run is named
+        for, to be put behind "became …"; "" for nothing."""
+        return ""
+
+    def folder(self, root: str | Path) -> Path:
+        return Path(root, "runs", self.path)
+
+    def command(self, root: str | Path, overrides: list[str]) -> str:
+        """The command that trains it, to be copied."""
+        settings = [*self.settings(), f"root={root}", *overrides]
+        return shlex.join(["python", "scripts/train.py", *settings])

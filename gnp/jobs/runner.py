@@ -1,0 +1,73 @@
+"""From the runs that are wanted to the files: check, train, render, say what failed."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from gnp.errors import UserError
+from gnp.jobs.check import check_configs
+from gnp.jobs.finished import read_runs
+from gnp.jobs.job import Job
+from gnp.jobs.pool import Failure, Pool
+from gnp.jobs.progress import PoolProgress
+from gnp.jobs.slots import choose_slots
+from gnp.settings.job import JobSettings
+from gnp.settings.series import Series
+
+
+class RunsFailed(UserError):
+    """Some runs failed; the others are done."""
+
+    exit_status = 1
+
+
+def reproduce(
+    spec: Series,
+    runs: Sequence[Job],
+    how: JobSettings,
+    train: Path,
+    render: Callable[[], None],
+) -> None:
+    """Train what is missing, then render what is there. A dry run shows what would be trained.
+
+    Args:
+        spec: the table or the study that ``runs`` are of.
+        runs: all of them, in the order in which they are to be trained.
+        train: the training script.
+        render: writes and shows the outputs.
+
+    Raises:
+        ConfigError, ConfigMismatch: as ``check_configs``; nothing was started.
+        RunsFailed: names the runs that failed. The others were trained and rendered.
+    """
+    check_configs(spec, runs, how.root)
+    failed = train_missing(spec, runs, how, train)
+    if how.dry_run:
+        return
+    render()
+    if failed:
+        raise RunsFailed(
+            f"{len(failed)} of {len(runs)} runs failed:\n"
+            + "\n".join(f"  {failure}" for failure in failed)
+        )
+
+
+def train_missing(
+    spec: Series, runs: Sequence[Job], how: JobSettings, train: Path
+) -> list[Failure]:
+    """Train what has no summary, or with ``dry_run`` show its commands. Returns the failures."""
+    console = Console(soft_wrap=True, highlight=False)
+    _, missing = read_runs(runs, how.root)
+    done = len(runs) - len(missing)
+    console.print(f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}", markup=False)
+    if how.dry_run:
+        for run in missing:
+            console.print(run.command(how.root, spec.overrides), markup=False)
+    if how.dry_run or not missing:
+        return []
+    slots = choose_slots(how.device, how.jobs)
+    with PoolProgress(console, done, len(runs)) as progress:
+        pool = Pool(missing, how.root, train, slots, spec.overrides, progress.watch)
+        pool.run()
+    return pool.failed

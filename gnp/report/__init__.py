@@ -1,0 +1,4 @@
+"""How results are shown, whatever they are of: numbers, grids, Markdown, terminal, figures, files.
+
+Needs no torch.
+"""

@@ -1,0 +1,24 @@
+"""Figures as files: the same records give the same bytes.
+
+Figures are made as ``matplotlib.figure.Figure``, without pyplot: no display is asked for, and
+there is nothing to close.
+"""
+
+import io
+
+from matplotlib.figure import Figure
+
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "gnp", "font.size": 9, "savefig.dpi": 160}
+
+
+def to_svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    # Without the date the same records give the same file.
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def to_png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,30 @@
+"""A grid of strings, from which every form of a table is made: so they all say the same."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A printed number; ``best`` sets it in bold."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """``labels`` stand in the first columns; ``first`` begins a group of lines."""
+
+    labels: list[str]
+    entries: list[Entry]
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The first ``label_columns`` of the headers are of the lines' labels, the others of their
+    entries."""
+
+    headers: list[str]
+    lines: list[Line]
+    label_columns: int

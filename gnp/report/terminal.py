@@ -1,0 +1,51 @@
+"""Tables and studies on the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gnp.jobs import SeriesResult
+from gnp.report.grid import Grid
+
+
+def grid_table(title: str, grid: Grid, kept: Sequence[int] | None = None) -> Table:
+    """``kept`` are the columns that are shown; all of them by default."""
+    kept = range(len(grid.headers)) if kept is None else kept
+    out = Table(title=title, title_justify="left")
+    for index in kept:
+        justify = "left" if index < grid.label_columns else "right"
+        out.add_column(grid.headers[index], justify=justify, no_wrap=True)
+    for line in grid.lines:
+        if line.first and line is not grid.lines[0]:
+            out.add_section()
+        entries = [f"[bold]{e.text}[/bold]" if e.best else e.text for e in line.entries]
+        texts = [*line.labels, *entries]
+        out.add_row(*(texts[index] for index in kept))
+    return out
+
+
+def natural_width(table: Table) -> int:
+    """Characters that a table takes without wrapping or cutting anything."""
+    console = Console(width=10_000)
+    return console.measure(table).maximum
+
+
+def show(
+    console: Console,
+    result: SeriesResult,
+    tables: Sequence[Table],
+    notes: Sequence[str],
+    paths: Sequence[Path],
+) -> None:
+    """Print a table's or a study's grids, all that must be read with them, and its files."""
+    console.print()
+    for table in tables:
+        # As wide as the table: a line too long for the terminal wraps, but no number is cut.
+        Console(width=natural_width(table)).print(table)
+    for line in [*notes, *(f"warning: {warning}" for warning in result.warnings)]:
+        console.print(line, markup=False, highlight=False)
+    if missing := result.missing_commands:
+        console.print(f"{len(missing)} runs are missing, the first: {missing[0]}", markup=False)
+    console.print("\nwritten:", *(f"  {path}" for path in paths), sep="\n", markup=False)

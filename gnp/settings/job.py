@@ -1,0 +1,52 @@
+"""How the runs of a table or a study are executed, and what a script is told in all."""
+
+from typing import Literal, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+
+from gnp.settings.messages import checked, names_of
+from gnp.settings.section import Section, setting
+from gnp.settings.series import S, Series
+
+J = TypeVar("J", bound="JobSettings")
+
+
+class JobSettings(Section):
+    """What stands beside a table's or a study's own settings."""
+
+    root: str = setting(
+        "outputs", "records of finished runs there are used, missing ones are trained"
+    )
+    jobs: int | None = setting(
+        None, "runs at a time, on each GPU (null: 1) or on the CPU (null: one a core)", ge=1
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where runs are trained")
+    overrides: list[str] = setting(
+        [], "further settings for every run, after the table's or the study's own"
+    )
+    dry_run: bool = setting(False, "only show what would be trained")
+
+
+class StudyJobSettings(JobSettings):
+    """A study has one script for training and rendering; a table has two."""
+
+    render_only: bool = setting(False, "only write the files, from the records there are")
+
+
+def load(composed: DictConfig, series: type[S], jobs: type[J]) -> tuple[S, J]:
+    """What a script's composed config says is trained, and how. The command line's overrides come
+    after the series' own.
+
+    Raises:
+        series.error: as ``Series.from_config``.
+        ConfigError: a value of ``jobs`` that it cannot have.
+    """
+    spec = series.from_config(composed[series.kind])
+    plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    run = checked(jobs, {name: v for name, v in plain.items() if name != series.kind})
+    return spec.model_copy(update={"overrides": [*spec.overrides, *run.overrides]}), run
+
+
+def setting_names_of(series: type[Series], jobs: type[JobSettings]) -> list[str]:
+    """Every dotted name that a script's config has."""
+    return [*names_of(jobs), series.kind, *names_of(series, f"{series.kind}.")]

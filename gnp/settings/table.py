@@ -1,0 +1,109 @@
+"""The settings of a table: parts of rows × columns × methods, times seeds."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import field_validator, model_validator
+
+from gnp.errors import UserError
+from gnp.settings.section import Section, setting
+from gnp.settings.series import Series
+
+
+class SpecError(UserError, ValueError):
+    """A table's config is not what a table needs."""
+
+
+class Row(Section):
+    """A network."""
+
+    label: str = setting(help="what is printed")
+    experiment: str = setting(help="one of configs/experiment: what is trained")
+    published: str | None = setting(None, "the model's name in the published table, if it has one")
+
+
+class Column(Section):
+    """A data set with an augmentation."""
+
+    label: str = setting(help="what is printed")
+    dataset: str = setting(help="one of configs/dataset")
+    augmentation: str = setting(help="one of configs/augmentation")
+    published: str | None = setting(None, "its name in the published table, if it has one")
+    official_augmentation: str | None = setting(
+        None,
+        "takes the augmentation's place with fidelity=official, where the authors' code differs",
+    )
+    experiment_suffix: str = setting(
+        "", "added to the row's experiment where this column has a recipe of its own"
+    )
+    seeds: int | None = setting(
+        None,
+        "only so many of the table's seeds, the first ones, where a column is not worth them all",
+        expected="at least 1 or null",
+    )
+
+
+class Method(Section):
+    """An optimizer, with further settings or without."""
+
+    label: str = setting(help="what is printed")
+    optimizer: str = setting(help="one of configs/optimizer, and the method's folder")
+    name: str | None = setting(None, "its folder, if it has settings")
+    settings: str = setting(
+        "", 'further ones, as on a command line: "optimizer.r=0.2 training.epochs=5"'
+    )
+
+
+class Part(Section):
+    """A block of a table that has columns and methods of its own."""
+
+    rows: list[Row] = setting([], "networks", expected="at least one")
+    columns: list[Column] = setting([], "data sets with augmentations", expected="at least one")
+    methods: list[Method] = setting([], "optimizers", expected="at least one")
+    published: str | None = setting(
+        None, "a file of gnp/tables/published whose values stand beside ours"
+    )
+
+
+class TableSettings(Series):
+    """A table. Its parts have names, so that the command line can reach into them and ``null``
+    leaves one out."""
+
+    kind: ClassVar[str] = "table"
+    error: ClassVar[type[UserError]] = SpecError
+
+    parts: dict[str, Part] = setting({}, "blocks by their names", expected="at least one")
+    fidelity: str = setting("paper", "one of configs/fidelity; official runs are recorded apart")
+    error_of: str = setting(
+        "last",
+        "the epoch whose error is compared; the best one was chosen on the evaluated images",
+        expected="last or best",
+    )
+
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _without_those_left_out(cls, parts: Any) -> Any:
+        if not isinstance(parts, Mapping):
+            return parts
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> "TableSettings":
+        lists = {"parts": list(self.parts), "seeds": self.seeds}
+        for name, part in self.parts.items():
+            for key in ("rows", "columns", "methods"):
+                lists[f"parts.{name}.{key}"] = getattr(part, key)
+        for name, values in lists.items():
+            self._refuse_empty_or_twice(name, values)
+        if self.error_of not in ("last", "best"):
+            raise self._wrong(f"error_of={self.error_of}: expected last or best")
+        for column in (column for part in self.parts.values() for column in part.columns):
+            if column.seeds is not None and column.seeds < 1:
+                raise self._wrong(f"column {column.label} has seeds={column.seeds}")
+        for method in (method for part in self.parts.values() for method in part.methods):
+            if method.settings and not method.name:
+                raise self._wrong(
+                    f"method {method.label} has settings and needs a name, or its runs would lie "
+                    f"where {method.optimizer}'s do"
+                )
+        return self

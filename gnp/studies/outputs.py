@@ -1,0 +1,38 @@
+"""From a study's records to its files and the terminal. Trains nothing."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from gnp.report.files import write_files
+from gnp.report.terminal import show
+from gnp.studies.collect import StudyResult, collect
+from gnp.studies.grid import StudySpec
+from gnp.studies.plots import curves, heatmap
+from gnp.studies.text import notes, to_csv, to_markdown, to_terminal
+from gnp.training.config import defaults
+
+
+def render(spec: StudySpec, root: str, command: str) -> None:
+    """Read the records, write the outputs, print the grid and the outputs' paths."""
+    console = Console(soft_wrap=True, highlight=False)
+    study = collect(spec, root, command, defaults())
+    paths = write_outputs(study)
+    show(console, study, [to_terminal(study)], notes(study), paths)
+
+
+def write_outputs(study: StudyResult) -> list[Path]:
+    """Write every output below ``<root>/studies/<name>``, whole or not at all. Returns the
+    paths."""
+    lines, squares = curves(study), heatmap(study)
+    return write_files(
+        study.root / "studies" / study.spec.name,
+        {
+            "study.md": to_markdown(study),
+            "study.csv": to_csv(study),
+            "curves.svg": lines.svg,
+            "curves.png": lines.png,
+            "heatmap.svg": squares.svg,
+            "heatmap.png": squares.png,
+        },
+    )

@@ -1,0 +1,38 @@
+"""From a table's records to its files and the terminal. Trains nothing."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from gnp.report.files import write_files
+from gnp.report.terminal import show
+from gnp.tables.collect import TableResult, collect
+from gnp.tables.html import to_html
+from gnp.tables.plots import learning_curves
+from gnp.tables.spec import TableSpec
+from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
+from gnp.training.config import defaults
+
+
+def render(spec: TableSpec, root: str, command: str) -> None:
+    """Read the records, write the outputs, print the table and the outputs' paths."""
+    console = Console(soft_wrap=True, highlight=False)
+    table = collect(spec, root, command, defaults())
+    paths = write_outputs(table)
+    shown = to_terminal(table, console.width if console.is_terminal else None)
+    show(console, table, shown, notes(table), paths)
+
+
+def write_outputs(table: TableResult) -> list[Path]:
+    """Write every output below ``<root>/tables/<name>``, whole or not at all. Returns the paths."""
+    curves = learning_curves(table)
+    return write_files(
+        table.root / "tables" / table.spec.name,
+        {
+            "table.md": to_markdown(table),
+            "table.csv": to_csv(table),
+            "table.tex": to_latex(table),
+            "curves.svg": curves,
+            "report.html": to_html(table, curves),
+        },
+    )

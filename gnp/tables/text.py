@@ -1,0 +1,155 @@
+"""A table as text: Markdown, CSV, LaTeX and for the terminal.
+
+All of them are made from one grid of strings, so that they cannot say different things.
+"""
+
+from rich.table import Table
+
+from gnp.report.files import csv_text
+from gnp.report.grid import Entry, Grid, Line
+from gnp.report.latex import tabular
+from gnp.report.markdown import page
+from gnp.report.numbers import MISSING, format_statistic, unrounded, unrounded_statistic
+from gnp.report.terminal import grid_table, natural_width
+from gnp.tables.collect import CellResult, TableResult
+from gnp.tables.spec import Part, TableSpec
+
+BEST_EPOCH = "best epoch†"
+CSV_COLUMNS = (
+    "model",
+    "method",
+    "dataset",
+    "augmentation",
+    "n",
+    "mean_error",
+    "std_error",
+    "best_epoch_mean",
+    "best_epoch_std",
+    "mean_fit_error",
+    "published",
+    "published_std",
+    "difference",
+    "errors",
+)
+
+
+def format_published(result: CellResult) -> str:
+    if result.published is None:
+        return MISSING
+    std = result.published.std
+    return f"{result.published.error:.2f}" + ("" if std is None else f" ± {std:.2f}")
+
+
+def format_difference(result: CellResult) -> str:
+    return MISSING if result.difference is None else f"{result.difference:+.2f}"
+
+
+def make_grids(table: TableResult) -> list[Grid]:
+    """A grid for each part, models × methods down, columns across; for each column our error, the
+    published value and the difference where the part has published values, and the best epoch's
+    error."""
+    return [_make_grid(table, part) for part in table.spec.parts.values()]
+
+
+def _make_grid(table: TableResult, part: Part) -> Grid:
+    spec = table.spec
+    headers = ["model", "method"]
+    for column in part.columns:
+        headers.append(column.label)
+        if part.published:
+            headers += ["published", "difference"]
+        headers.append(BEST_EPOCH)
+    lines: list[Line] = []
+    for cell in spec.cells_of(part):
+        if cell.column == part.columns[0]:
+            first = cell.method == part.methods[0]
+            labels = [cell.row.label if first else "", cell.method.label]
+            lines.append(Line(labels, [], first))
+        result, entries = table.cells[cell], lines[-1].entries
+        seeds = len(spec.seeds_of(cell))
+        text = format_statistic(result.error, seeds)
+        entries.append(Entry(text, table.is_best(result)))
+        if part.published:
+            entries.append(Entry(format_published(result)))
+            entries.append(Entry(format_difference(result)))
+        entries.append(Entry(format_statistic(result.best, seeds)))
+    return Grid(headers, lines, label_columns=2)
+
+
+def notes(table: TableResult) -> list[str]:
+    """What must be read with the numbers."""
+    spec = table.spec
+    lines = [
+        spec.note,
+        f"{table.evaluated.capitalize()} error in % of the {spec.error_of} epoch's weights: mean ± "
+        f"sample standard deviation (number of seeds), {_seeds(spec)}. Bold: the lowest mean of "
+        f"its model and column.",
+        f"† {BEST_EPOCH.rstrip('†')}: the lowest {table.evaluated} error of any epoch. It was "
+        f"chosen on those very images, so it is no estimate of anything; it is here to compare "
+        f"with papers that report it.",
+    ]
+    if any(part.published for part in spec.parts.values()):
+        lines.append(
+            "published: the paper's value (arXiv 2202.03599); difference: ours minus the paper's, "
+            "in percentage points."
+        )
+    return lines
+
+
+def _seeds(spec: TableSpec) -> str:
+    text = f"seeds {', '.join(map(str, spec.seeds))}"
+    fewer: dict[str, list[int]] = {}
+    for cell in spec.cells():
+        if (own := spec.seeds_of(cell)) != spec.seeds:
+            fewer[cell.column.label] = own
+    return "; ".join([text, *(f"{c}: {', '.join(map(str, own))}" for c, own in fewer.items())])
+
+
+def to_markdown(table: TableResult) -> str:
+    return page(table, make_grids(table), notes(table))
+
+
+def to_csv(table: TableResult) -> str:
+    """One line a cell, all numbers unrounded, for other programs."""
+    return csv_text(CSV_COLUMNS, (_csv_line(result) for result in table.cells.values()))
+
+
+def _csv_line(result: CellResult) -> list:
+    cell, error, published = result.cell, result.error, result.published
+    return [
+        cell.row.label,
+        cell.method.label,
+        cell.column.dataset,
+        cell.augmentation,
+        error.n if error else 0,
+        *unrounded_statistic(error),
+        *unrounded_statistic(result.best),
+        unrounded_statistic(result.fit)[0],
+        *([published.error, unrounded(published.std)] if published else ["", ""]),
+        unrounded(result.difference),
+        " ".join(f"{error:g}" for error in result.errors),
+    ]
+
+
+def to_latex(table: TableResult) -> str:
+    r"""A ``tabular`` with booktabs rules for each part, to be \input into a paper."""
+    out = [f"% {table.spec.title}"]
+    out += [f"% {note}" for note in notes(table)]
+    out.append(r"% needs \usepackage{booktabs}")
+    for grid in make_grids(table):
+        out += [*tabular(grid), ""]
+    return "\n".join(out)
+
+
+def to_terminal(table: TableResult, width: int | None = None) -> list[Table]:
+    """For a console, one a part. Where one is wider than ``width`` characters, the best epoch's
+    columns are left to the files."""
+    out = []
+    for grid in make_grids(table):
+        whole = grid_table(table.spec.title, grid)
+        if width is not None and natural_width(whole) > width:
+            kept = [i for i, header in enumerate(grid.headers) if header != BEST_EPOCH]
+            title = f"{table.spec.title}; {BEST_EPOCH}: see the files"
+            whole = grid_table(title, grid, kept)
+        out.append(whole)
+    return out
