@@ -16,9 +16,9 @@ from rich.console import Console
 
 from gnp.cli import run_cli
 from gnp.errors import UserError
+from gnp.settings import defaults, suggest
 from gnp.studies import StudySpec, collect, write_outputs
 from gnp.studies.report import missing_commands, notes, to_terminal
-from gnp.training.config import defaults, suggest
 
 SETTINGS = (
     *("root", "jobs", "device", "overrides", "dry_run", "render_only", "study"),

@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from gnp.cli import run_cli
+from gnp.settings import defaults, suggest
 from gnp.tables import TableSpec, collect, write_outputs
 from gnp.tables.render import missing_commands, natural_width, notes, to_terminal
-from gnp.training.config import defaults, suggest
 
 SETTINGS = (
     "root",

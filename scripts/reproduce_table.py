@@ -16,11 +16,11 @@ from rich.console import Console
 
 from gnp.cli import run_cli
 from gnp.errors import UserError
+from gnp.settings import defaults, resolve, run_path, suggest, to_plain
 from gnp.tables import Pool, SpecError, cpu_slots, gpu_slots
 from gnp.tables.progress import PoolProgress
 from gnp.tables.spec import Training
 from gnp.tracking.record import config_difference, read_config, read_summary
-from gnp.training.config import defaults, resolve, run_path, suggest, to_plain
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gnp.cli import run_cli
-from gnp.training.config import setting_names, suggest, validate
+from gnp.settings import setting_names, suggest, validate
 
 GROUPS = ("model", "dataset", "augmentation", "optimizer", "base", "experiment")
 

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gnp import studies, tables
+from gnp.settings import defaults
 from gnp.studies import report
 from gnp.tables import render
-from gnp.training.config import defaults
 
 RESULTS = ROOT / "results"
 NUMBER = re.compile(r"\d+\.\d\d(?: ± \d+\.\d\d)?")
