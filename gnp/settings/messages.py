@@ -33,7 +33,7 @@ def checked(
 
     Args:
         values: plain containers.
-        prefix: dotted name of the section itself, for the messages: "recipe".
+        prefix: dotted name of the section itself, for the messages: "table".
         error: what is raised.
         also: complaints that were found elsewhere, to be raised with these.
 
