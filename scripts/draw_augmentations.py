@@ -24,12 +24,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from gnp.data import Augmentation, DataError, ImageData, Normalise
+from gnp.data import DataError, ImageData, Normalise
 from gnp.errors import UserError
+from gnp.settings import AugmentationSettings, Config, resolve
 from gnp.tracking import describe_environment
 from gnp.tracking.files import write_atomically, write_text
-from gnp.training.config import Config, resolve
-from gnp.training.run import build_augmentation, load_data
+from gnp.training.build import build_augmentation, load_data
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # From the weakest to the strongest; files that are not named here follow by name.
@@ -138,7 +138,7 @@ def one_of_each_class(data: ImageData, count: int, seed: int) -> ImageData:
 
 def augment(name: str, config: Config, data: ImageData, draws: int, seed: int) -> Row:
     """The images as the network would see them, with their normalisation undone."""
-    augmentation: Augmentation = build_augmentation(config)
+    augmentation = build_augmentation(config)
     generator = torch.Generator().manual_seed(seed)
     train, normalise = data.train, Normalise(data.mean, data.std, data.train.images.device)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
@@ -153,17 +153,17 @@ def augment(name: str, config: Config, data: ImageData, draws: int, seed: int) -
         )
         shown = (images * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
         result.append((shown, targets))
-    return Row(name, steps(augmentation), result)
+    return Row(name, steps(config.augmentation), result)
 
 
-def steps(augmentation: Augmentation) -> str:
+def steps(settings: AugmentationSettings) -> str:
     """What it consists of, in the order in which it is done."""
     parts = {
-        "AutoAugment": augmentation.autoaugment,
-        "flip": augmentation.flip,
-        "crop": augmentation.crop_padding,
-        augmentation.mixing: augmentation.mixing,
-        "cutout": augmentation.cutout,
+        "AutoAugment": settings.autoaugment,
+        "flip": settings.flip,
+        "crop": settings.crop_padding,
+        settings.mixing: settings.mixing,
+        "cutout": settings.cutout,
     }
     return ", ".join(str(name) for name, done in parts.items() if done)
 

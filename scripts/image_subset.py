@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from gnp.data.cifar import load_cifar
 from gnp.data.errors import DataError
+from gnp.data.sources.torchvision import load_cifar
 from gnp.data.subset import describe_folder, from_text, make_folder, to_text
 from gnp.tracking.files import write_text
 

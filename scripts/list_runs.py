@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from gnp.settings import defaults
 from gnp.tables.listing import list_runs, to_csv
 from gnp.tracking.files import write_text
-from gnp.training.config import defaults
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from gnp.cli import command_line, run_cli
 from gnp.jobs import reproduce
 from gnp.settings import suggest
+from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
 from gnp.studies import StudySpec, render
 
@@ -29,4 +30,5 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    offer_help(StudyJobSettings, study=StudySpec)
     sys.exit(run_cli(main, lambda: setting_names_of(StudySpec, StudyJobSettings), suggest))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from gnp.cli import command_line, run_cli
 from gnp.jobs import reproduce
 from gnp.settings import suggest
+from gnp.settings.help import offer_help
 from gnp.settings.job import JobSettings, load, setting_names_of
 from gnp.tables import TableSpec, render
 
@@ -26,4 +27,5 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    offer_help(JobSettings, table=TableSpec)
     sys.exit(run_cli(main, lambda: setting_names_of(TableSpec, JobSettings), suggest))

@@ -10,7 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gnp.cli import run_cli
-from gnp.training.config import setting_names, suggest, validate
+from gnp.settings import Composed, setting_names, suggest, validate
+from gnp.settings.help import offer_help
 
 GROUPS = ("model", "dataset", "augmentation", "optimizer", "base", "experiment")
 
@@ -24,4 +25,5 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    offer_help(Composed)
     sys.exit(run_cli(main, lambda: [*setting_names(), *GROUPS], suggest))

@@ -42,7 +42,7 @@ def compose_train():
 @pytest.fixture
 def tiny(compose_train):
     """tiny("optimizer=sam", …) → a validated config of a run that takes about a second."""
-    from gnp.training.config import validate
+    from gnp.settings import validate
 
     settings = [
         "experiment=quickstart",
@@ -55,6 +55,14 @@ def tiny(compose_train):
         "runtime.threads=1",
     ]
     return lambda *overrides: validate(compose_train([*settings, *overrides]))
+
+
+def augmentation(**settings):
+    """An Augmentation with these settings, all others off."""
+    from gnp.data import Augmentation
+    from gnp.settings import AugmentationSettings
+
+    return Augmentation(AugmentationSettings(name="test", **settings))
 
 
 @pytest.fixture

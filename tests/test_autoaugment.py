@@ -9,7 +9,10 @@ from torchvision.transforms import AutoAugmentPolicy
 from torchvision.transforms import functional as single
 from torchvision.transforms.v2 import functional as v2
 
-from gnp.data.autoaugment import POLICIES, AutoAugment, Draws
+from gnp.data.autoaugment import AutoAugment, Draws
+from gnp.data.policies import POLICIES
+from gnp.settings import AugmentationSettings
+from gnp.settings.section import choices_of
 
 SETTINGS = [("cifar10", "cifar"), ("cifar10_95", "cifar"), ("cifar10_95", "imagenet")]
 
@@ -191,14 +194,5 @@ def test_it_is_a_function_of_the_generators_state():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"policy": "svhn"}, "autoaugment_policy must be one of"),
-        ({"translate": "mnist"}, "autoaugment_translate must be one of"),
-        ({"fill": 256}, "autoaugment_fill must be a grey level"),
-    ],
-)
-def test_wrong_settings_are_refused(settings, words):
-    with pytest.raises(ValueError, match=words):
-        AutoAugment(**settings)
+def test_the_settings_policies_are_those_that_there_are():
+    assert choices_of(AugmentationSettings.model_fields["autoaugment_policy"]) == tuple(POLICIES)

@@ -15,10 +15,16 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from gnp.data import DataError, load_dataset
-from gnp.data.folder import CACHE_NAME
-from gnp.data.synthetic import draw_synthetic
+from gnp.data.sources.folder import CACHE_NAME
+from gnp.data.sources.synthetic import draw_synthetic
+from gnp.settings import ConfigError, DatasetSettings, checked
 
 STATS = {"mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+def load(source, num_classes, **settings):
+    values = {"name": "test", "source": source, "num_classes": num_classes, **STATS, **settings}
+    return load_dataset(checked(DatasetSettings, values, "dataset"))
 
 
 # ---------------------------------------------------------------------- folder
@@ -41,7 +47,7 @@ def folder(tmp_path):
 
 
 def load_folder(root, **settings):
-    return load_dataset("folder", 2, **STATS, root=root, **settings)
+    return load("folder", 2, root=str(root), **settings)
 
 
 def test_a_folder_is_read_exactly_with_classes_in_the_order_of_their_names(folder):
@@ -57,7 +63,9 @@ def test_the_cache_is_used_and_rebuilt_when_a_file_changes(folder, monkeypatch):
     first = load_folder(folder)
     assert (folder / CACHE_NAME).exists()
     with monkeypatch.context() as patched:
-        patched.setattr("gnp.data.folder.read_image", lambda file: pytest.fail("decoded again"))
+        patched.setattr(
+            "gnp.data.sources.folder.read_image", lambda file: pytest.fail("decoded again")
+        )
         assert torch.equal(load_folder(folder).train.images, first.train.images)
     pixels = picture(folder / "train" / "cat" / "0.png", 99)
     os.utime(folder / "train" / "cat" / "0.png", ns=(1, 1))
@@ -82,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_cached_elsewhere(folder, tmp_path_fa
             raise PermissionError(dir)
         return real(dir=dir, suffix=suffix)
 
-    monkeypatch.setattr("gnp.data.folder.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("gnp.data.sources.folder.tempfile.mkstemp", refuse)
     load_folder(folder)
     assert not (folder / CACHE_NAME).exists()
     assert len(list(elsewhere.rglob("*.pt"))) == 1
@@ -112,25 +120,20 @@ def test_damaged_folders_are_refused_by_name(folder, damage, words):
 
 def test_a_wrong_class_count_is_refused_with_the_right_one(folder):
     with pytest.raises(DataError, match=r"images of 2 classes.*set dataset\.num_classes=2"):
-        load_dataset("folder", 10, **STATS, root=folder)
+        load("folder", 10, root=str(folder))
 
 
 def test_an_unknown_source_is_refused():
-    with pytest.raises(DataError, match="expected one of torchvision, folder, synthetic"):
-        load_dataset("imagenet", 10, **STATS)
+    with pytest.raises(ConfigError, match="expected one of folder, synthetic, torchvision"):
+        load("imagenet", 10)
 
 
 # ---------------------------------------------------------------------- subsets
 
 
 def synthetic(**settings):
-    return load_dataset(
-        "synthetic",
-        10,
-        **STATS,
-        synthetic_train_per_class=12,
-        synthetic_test_per_class=2,
-        **settings,
+    return load(
+        "synthetic", 10, synthetic_train_per_class=12, synthetic_test_per_class=2, **settings
     )
 
 
@@ -203,7 +206,7 @@ def test_synthetic_refuses_other_class_counts():
 
 
 def load_cifar(root, **settings):
-    return load_dataset("torchvision", 10, **STATS, root=root, **settings)
+    return load("torchvision", 10, root=str(root), **settings)
 
 
 def test_cifar_files_are_read_exactly(cifar):
@@ -256,4 +259,4 @@ def test_a_truncated_file_is_refused(cifar):
 
 def test_torchvision_has_two_cifars(tmp_path):
     with pytest.raises(DataError, match="CIFAR-10 and CIFAR-100, not 20"):
-        load_dataset("torchvision", 20, **STATS, root=tmp_path)
+        load("torchvision", 20, root=str(tmp_path))

@@ -9,8 +9,8 @@ from conftest import ROOT
 from PIL import Image
 
 from gnp.data import DataError
-from gnp.data.cifar import load_cifar
-from gnp.data.folder import load_folder
+from gnp.data.sources.folder import load_folder
+from gnp.data.sources.torchvision import load_cifar
 from gnp.data.subset import describe_folder, from_text, make_folder, to_text
 
 

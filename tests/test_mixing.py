@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from conftest import augmentation
 
-from gnp.data import Augmentation
 from gnp.data.mixing import box_mask, cutmix, draw_weights, mix_labels, mixup
 
 N, CLASSES = 7, 5
@@ -92,10 +92,10 @@ def test_each_mixture_is_of_two_images_whose_labels_weigh_what_they_show(
     n = 40
     labels = torch.arange(n)  # a class for each image, whose pixels are its number
     images = labels.float()[:, None, None, None].expand(n, 3, 32, 32)
-    augmentation = Augmentation(
+    chosen = augmentation(
         mixing=mixing, mixing_scope=scope, mixing_partner=partner, mixing_dominant=dominant
     )
-    mixed, targets = augmentation.mix(images, labels, n, seeded())
+    mixed, targets = chosen.mix(images, labels, n, seeded())
     assert (targets.dtype, targets.shape) == (torch.float32, (n, n))
     torch.testing.assert_close(targets.sum(1), torch.ones(n))
     assert ((targets > 0).sum(1) <= 2).all()
@@ -118,7 +118,7 @@ def test_without_mixing_targets_are_the_labels_and_nothing_is_drawn():
     generator = seeded()
     before = generator.get_state()
     images, labels = batch()
-    same, targets = Augmentation().mix(images, labels, CLASSES, generator)
+    same, targets = augmentation().mix(images, labels, CLASSES, generator)
     assert same is images
     assert targets is labels
     assert torch.equal(generator.get_state(), before)

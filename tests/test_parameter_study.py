@@ -18,10 +18,10 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from gnp.jobs import ConfigMismatch, check_configs
+from gnp.settings import defaults, resolve, run_path
 from gnp.studies import Point, StudyError, StudySpec, collect, write_outputs
 from gnp.studies.plots import SAM, STANDARD, colour_range
 from gnp.studies.text import to_csv, to_markdown, to_terminal
-from gnp.training.config import defaults, resolve, run_path
 
 STUDY = {
     "name": "small",

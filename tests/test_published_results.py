@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gnp import studies, tables
+from gnp.settings import defaults
 from gnp.studies import text as study_text
 from gnp.tables import text as table_text
-from gnp.training.config import defaults
 
 RESULTS = ROOT / "results"
 NUMBER = re.compile(r"\d+\.\d\d(?: ± \d+\.\d\d)?")

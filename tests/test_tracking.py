@@ -10,6 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from gnp.settings import WandbSettings, checked
 from gnp.tracking import ConfigMismatch, RunBusy, RunRecord, WandbMirror, describe_environment
 from gnp.tracking.files import write_atomically
 from gnp.tracking.record import config_difference, read_metrics
@@ -87,29 +88,33 @@ def test_the_environment_names_code_and_versions_and_no_place():
 
 
 def mirror(mode, folder):
-    return WandbMirror(mode, folder, "e/d-basic/gnp/seed0", "gnp", "e/d-basic/gnp", ["t"], CONFIG)
+    settings = WandbSettings(mode=mode, tags=["t"])
+    return WandbMirror(settings, folder, "e/d-basic/gnp/seed0", CONFIG)
 
 
 def test_disabled_does_not_import_wandb(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from gnp.tracking import WandbMirror; "
-        "m = WandbMirror('disabled', Path('.'), 'id', 'p', 'g', [], {}); m.log({}, 1); m.finish();"
+        "import sys; from pathlib import Path; from gnp.settings import WandbSettings; "
+        "from gnp.tracking import WandbMirror; settings = WandbSettings(mode='disabled'); "
+        "m = WandbMirror(settings, Path('.'), 'id', {}); m.log({}, 1); m.finish(); "
         "assert 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_mode_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="one of offline, online, disabled, not 'on'"):
-        mirror("on", tmp_path)
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode is on; expected one of offline, online, disabled"):
+        checked(WandbSettings, {"mode": "on"})
 
 
 OFFLINE = """
 import sys
 from pathlib import Path
+from gnp.settings import WandbSettings
 from gnp.tracking import WandbMirror
-m = WandbMirror(sys.argv[1], Path(sys.argv[2]), "e/gnp/seed0", "gnp", "e/gnp", ["t"], {"a": 1})
+settings = WandbSettings(mode=sys.argv[1], tags=["t"])
+m = WandbMirror(settings, Path(sys.argv[2]), "e/gnp/seed0", {"a": 1})
 m.log({"epoch": 1, "test_error": 5.0}, step=1)
 m.finish({"test_error": 5.0})
 """

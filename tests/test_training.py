@@ -4,18 +4,21 @@ import dataclasses
 import json
 import math
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from conftest import augmentation
 from torch import nn
 
-from gnp.data import Augmentation, ImageData, Split, batches
+from gnp.data import ImageData, Split, batches
 from gnp.optim import GNP, PenaltySchedule
+from gnp.settings import ConfigError
 from gnp.training import run as run_module
+from gnp.training.build import build_optimizer
 from gnp.training.checkpoint import CheckpointError, load_checkpoint
-from gnp.training.config import ConfigError, run_path
+from gnp.training.device import prepare_device
+from gnp.training.failure import TrainingFailed
 from gnp.training.loop import (
     FiniteGuard,
     Meter,
@@ -25,13 +28,10 @@ from gnp.training.loop import (
     evaluate,
     train_epoch,
 )
-from gnp.training.run import TrainingFailed, build_optimizer, prepare_device, run, stream_seed
+from gnp.training.run import folder_of, run
+from gnp.training.seeds import stream_seed
 
 CPU = torch.device("cpu")
-
-
-def folder_of(config):
-    return Path(config.root, "runs", run_path(config))
 
 
 def final_state(config):
@@ -267,7 +267,7 @@ def test_a_device_that_is_not_there_is_refused(tiny, device, words):
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     with pytest.raises(ConfigError, match=words):
-        prepare_device(tiny(f"runtime.device={device}"))
+        prepare_device(tiny(f"runtime.device={device}").runtime)
 
 
 def test_clipping_and_decay_reach_the_optimizer(tiny):
@@ -310,7 +310,7 @@ def test_training_metrics_are_of_the_first_pass_or_of_the_second_if_asked(sharpn
 
     def epoch(metrics_of):
         generator = torch.Generator().manual_seed(0)
-        epoch_batches = batches(data, 8, Augmentation(), generator)
+        epoch_batches = batches(data, 8, augmentation(), generator)
         return train_epoch(
             model,
             optimizer,
@@ -408,7 +408,7 @@ def test_label_smoothing_reaches_the_loss():
     losses = []
     for smoothing in (0.0, 0.2):
         optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.0), r=0.0)
-        epoch = batches(data, 8, Augmentation(), torch.Generator().manual_seed(0))
+        epoch = batches(data, 8, augmentation(), torch.Generator().manual_seed(0))
         train = train_epoch(
             model,
             optimizer,
@@ -443,8 +443,8 @@ def test_on_cuda_an_epoch_waits_for_the_device_only_to_check_the_loss(monkeypatc
     generator = torch.Generator(device).manual_seed(0)
     monkeypatch.setattr(FiniteGuard, "check", lambda self: None)
     monkeypatch.setattr(Meter, "read", lambda self: None)
-    augmentation = Augmentation(flip=True, crop_padding=2, cutout=4)
-    epoch = batches(data, 8, augmentation, generator)
+    chosen = augmentation(flip=True, crop_padding=2, cutout=4)
+    epoch = batches(data, 8, chosen, generator)
     batch = next(epoch)  # puts the constants on the device
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -2,7 +2,8 @@
 
 from gnp.data.augmentation import Augmentation
 from gnp.data.autoaugment import AutoAugment
-from gnp.data.dataset import DataError, ImageData, Split, load_dataset
+from gnp.data.dataset import ImageData, Split, load_dataset
+from gnp.data.errors import DataError
 from gnp.data.loader import Normalise, batches
 
 __all__ = [

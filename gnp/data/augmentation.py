@@ -14,84 +14,33 @@ from torch import Tensor
 
 from gnp.data.autoaugment import AutoAugment
 from gnp.data.mixing import box_mask, cutmix, draw_weights, mix_labels, mixup
-
-PADDING_MODES = ("reflect", "zeros")
-CUTOUT_SCOPES = ("image", "batch")
-MIXINGS = (None, "mixup", "cutmix")
-MIXING_SCOPES = ("image", "batch")
-MIXING_PARTNERS = ("permutation", "reversed")
+from gnp.settings import AugmentationSettings
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """AutoAugment, flip, pad and crop, normalise, mix, cut out: the order of the official code.
 
-    ``whole_epoch`` is AutoAugment, ``batch`` all that comes after it.
-
-    Args:
-        flip: mirror each image with probability 1/2.
-        crop_padding: pad by this many pixels on each side and crop back at a random place;
-            0 does not crop.
-        padding_mode: "reflect" (the official code's) or "zeros" (black).
-        cutout: side in pixels of the square that is set to the mean colour; 0 for none. Its
-            centre is uniform over the image and it is clipped at the border (DeVries and Taylor,
-            arXiv 1708.04552).
-        cutout_scope: "image" draws a square for each image, "batch" one for all (the official
-            code's).
-        autoaugment: apply AutoAugment to each image; ``autoaugment_policy``,
-            ``autoaugment_translate`` and ``autoaugment_fill`` are described at ``AutoAugment``.
-        mixing: "mixup", "cutmix" or None; each image is mixed with its partner in the batch, and
-            the targets become mixtures of labels. There is no chance of a batch being left as it
-            is.
-        mixing_alpha: the weight of an image is drawn from Beta(alpha, alpha).
-        mixing_scope: "image" draws a weight (and for CutMix a box) for each image, "batch" one
-            for all.
-        mixing_partner: "permutation" draws the partners, "reversed" takes the batch backwards.
-        mixing_dominant: the weight is max(w, 1 − w). "batch", "reversed" and this are the
-            official code's.
-
-    Raises:
-        ValueError: sizes outside their range, or a name that is not one of the above.
+    ``whole_epoch`` is AutoAugment, ``batch`` all that comes after it. What each setting does is
+    said where it is defined. A square's centre is uniform over the image, and the square clipped at
+    the border (DeVries and Taylor, arXiv 1708.04552). Where images are mixed, no batch is left as
+    it is.
     """
 
-    flip: bool = False
-    crop_padding: int = 0
-    padding_mode: str = "reflect"
-    cutout: int = 0
-    cutout_scope: str = "image"
-    autoaugment: bool = False
-    autoaugment_policy: str = "cifar10"
-    autoaugment_translate: str = "cifar"
-    autoaugment_fill: int = 128
-    mixing: str | None = None
-    mixing_alpha: float = 1.0
-    mixing_scope: str = "image"
-    mixing_partner: str = "permutation"
-    mixing_dominant: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("crop_padding", "cutout"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be ≥ 0 pixels, not {getattr(self, name)}")
-        for name, names in (
-            ("padding_mode", PADDING_MODES),
-            ("cutout_scope", CUTOUT_SCOPES),
-            ("mixing", MIXINGS),
-            ("mixing_scope", MIXING_SCOPES),
-            ("mixing_partner", MIXING_PARTNERS),
-        ):
-            if getattr(self, name) not in names:
-                raise ValueError(f"{name} must be one of {names}, not {getattr(self, name)!r}")
-        if self.mixing_alpha <= 0:
-            raise ValueError(f"mixing_alpha must be positive, not {self.mixing_alpha}")
-        self._auto_augment()  # which checks its own settings
+    settings: AugmentationSettings
 
     def whole_epoch(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """What is done to all training images before their batches are made: AutoAugment.
 
         uint8 (N, 3, H, W) → the same shape and dtype; ``images`` itself if there is none.
         """
-        return self._auto_augment()(images, generator) if self.autoaugment else images
+        chosen = self.settings
+        if not chosen.autoaugment:
+            return images
+        augment = AutoAugment(
+            chosen.autoaugment_policy, chosen.autoaugment_translate, chosen.autoaugment_fill
+        )
+        return augment(images, generator)
 
     def batch(
         self,
@@ -115,23 +64,19 @@ class Augmentation:
         images, targets = self.mix(images, labels, num_classes, generator)
         return self.erase(images, generator), targets
 
-    def _auto_augment(self) -> AutoAugment:
-        return AutoAugment(
-            self.autoaugment_policy, self.autoaugment_translate, self.autoaugment_fill
-        )
-
     def geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Flip and crop: uint8 or float (N, C, H, W) → the same shape and dtype."""
-        if not self.flip and not self.crop_padding:
+        flip, pad = self.settings.flip, self.settings.crop_padding
+        if not flip and not pad:
             return images
-        n, pad, device = len(images), self.crop_padding, images.device
+        n, device = len(images), images.device
         flips = torch.zeros(n, dtype=torch.bool, device=device)
         offsets = torch.zeros(2, n, dtype=torch.int64, device=device)
-        if self.flip:
+        if flip:
             flips = torch.rand(n, generator=generator, device=device) < 0.5
         if pad:
             offsets = torch.randint(-pad, pad + 1, (2, n), generator=generator, device=device)
-        return flip_and_crop(images, flips, offsets, self.padding_mode)
+        return flip_and_crop(images, flips, offsets, self.settings.padding_mode)
 
     def mix(
         self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
@@ -140,16 +85,17 @@ class Augmentation:
 
         Without mixing, both as they are.
         """
-        if self.mixing is None:
+        chosen = self.settings
+        if chosen.mixing is None:
             return images, labels
         (n, _, height, width), device = images.shape, images.device
-        draws = n if self.mixing_scope == "image" else 1
-        weights = draw_weights(draws, self.mixing_alpha, self.mixing_dominant, generator)
-        if self.mixing_partner == "permutation":
+        draws = n if chosen.mixing_scope == "image" else 1
+        weights = draw_weights(draws, chosen.mixing_alpha, chosen.mixing_dominant, generator)
+        if chosen.mixing_partner == "permutation":
             partner = torch.randperm(n, generator=generator, device=device)
         else:
             partner = torch.arange(n - 1, -1, -1, device=device)
-        if self.mixing == "mixup":
+        if chosen.mixing == "mixup":
             images = mixup(images, partner, weights)
         else:
             rows = torch.randint(height, (draws,), generator=generator, device=device)
@@ -159,14 +105,15 @@ class Augmentation:
 
     def erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Cutout on normalised images, where 0 is the mean colour: float (N, C, H, W)."""
-        if not self.cutout:
+        size = self.settings.cutout
+        if not size:
             return images
         n, _, height, width = images.shape
-        draws = n if self.cutout_scope == "image" else 1
+        draws = n if self.settings.cutout_scope == "image" else 1
         device = images.device
         rows = torch.randint(height, (draws,), generator=generator, device=device)
         columns = torch.randint(width, (draws,), generator=generator, device=device)
-        return erase_squares(images, rows, columns, self.cutout)
+        return erase_squares(images, rows, columns, size)
 
 
 def flip_and_crop(images: Tensor, flips: Tensor, offsets: Tensor, padding_mode: str) -> Tensor:

@@ -3,21 +3,14 @@
 CIFAR is 150 MB as uint8: it lives on the device, and no worker process ever touches it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gnp.data.cifar import load_cifar
 from gnp.data.errors import DataError
-from gnp.data.folder import load_folder
-from gnp.data.synthetic import draw_synthetic
-
-__all__ = ["DataError", "ImageData", "Split", "load_dataset"]
-
-SOURCES = ("torchvision", "folder", "synthetic")
+from gnp.data.sources import load_source
+from gnp.settings import DatasetSettings
 
 
 @dataclass(frozen=True)
@@ -54,74 +47,32 @@ class ImageData:
     std: tuple[float, ...]
 
 
-def load_dataset(
-    source: str,
-    num_classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    *,
-    root: str | Path = "data",
-    download: bool = True,
-    train_per_class: int | None = None,
-    validation_per_class: int = 0,
-    subset_seed: int = 0,
-    synthetic_seed: int = 0,
-    synthetic_train_per_class: int = 200,
-    synthetic_test_per_class: int = 100,
-    device: torch.device | str = "cpu",
-) -> ImageData:
+def load_dataset(settings: DatasetSettings, device: torch.device | str = "cpu") -> ImageData:
     """Load a data set to ``device``.
-
-    Args:
-        source: "torchvision" (CIFAR-10 or -100 by ``num_classes``, downloaded to ``root``),
-            "folder" (``root/{train,test}/<class>/*.png``) or "synthetic" (drawn here).
-        num_classes: how many classes the images must have.
-        mean, std: per channel, of images scaled to [0, 1].
-        root: where torchvision's files or the folder are.
-        download: whether torchvision may download what ``root`` lacks.
-        train_per_class: use this many training images of each class; None uses all.
-        validation_per_class: hold out this many of each class and evaluate on them, not on the
-            test set. Held out before ``train_per_class`` is taken, so both runs of a comparison
-            see the same validation images.
-        subset_seed: which images both of them draw. Apart from the run's seed, so that seeds
-            differ in training, not in data.
-        synthetic_seed, synthetic_train_per_class, synthetic_test_per_class: of "synthetic".
 
     Raises:
         DataError: files are missing, truncated, of the wrong size or count; says which and what
             to do.
     """
-    if source == "torchvision":
-        train, test = load_cifar(root, num_classes, download)
-    elif source == "folder":
-        train, test = load_folder(root)
-    elif source == "synthetic":
-        train, test = (
-            draw_synthetic(num_classes, synthetic_train_per_class, seed=2 * synthetic_seed),
-            draw_synthetic(num_classes, synthetic_test_per_class, seed=2 * synthetic_seed + 1),
-        )
-    else:
-        raise DataError(f"dataset.source is {source!r}; expected one of {', '.join(SOURCES)}")
-    train, test = Split(*train), Split(*test)
-    where = "the drawn images" if source == "synthetic" else str(root)
+    train, test = (Split(*images) for images in load_source(settings))
     for name, split in (("train", train), ("test", test)):
-        _check_classes(split, num_classes, f"{where} ({name})")
-
-    generator = torch.Generator().manual_seed(subset_seed)
-    order = _shuffled_by_class(train.labels, num_classes, generator)
+        _check_classes(split, settings.num_classes, f"{settings.root} ({name})")
+    held_out, per_class = settings.validation_per_class, settings.train_per_class
+    generator = torch.Generator().manual_seed(settings.subset_seed)
+    order = _shuffled_by_class(train.labels, settings.num_classes, generator)
     evaluation, evaluated = test, "test"
-    if validation_per_class:
-        evaluation = train.take(_first(order, 0, validation_per_class, "validation_per_class"))
+    if held_out:
+        evaluation = train.take(_first(order, 0, held_out, "validation_per_class"))
         evaluated = "validation"
-    if train_per_class is not None or validation_per_class:
-        train = train.take(_first(order, validation_per_class, train_per_class, "train_per_class"))
+    if per_class is not None or held_out:
+        train = train.take(_first(order, held_out, per_class, "train_per_class"))
     return ImageData(
         train=train.to(device),
         evaluation=evaluation.to(device),
         evaluated=evaluated,
-        num_classes=num_classes,
-        mean=tuple(mean),
-        std=tuple(std),
+        num_classes=settings.num_classes,
+        mean=tuple(settings.mean),
+        std=tuple(settings.std),
     )
 
 

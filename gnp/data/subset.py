@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gnp.data.errors import DataError
-from gnp.data.folder import list_split, read_image
+from gnp.data.sources.folder import list_split, read_image
 
 DIGITS = 12  # of 50,000 images no two agree in 48 bits by chance (probability 5e-6)
 TEST = "test"

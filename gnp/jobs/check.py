@@ -6,9 +6,9 @@ from hydra import compose
 
 from gnp.errors import UserError
 from gnp.jobs.job import Job
+from gnp.settings import defaults, resolve, run_path, to_plain
 from gnp.settings.series import Series
 from gnp.tracking.record import config_difference, read_config
-from gnp.training.config import defaults, resolve, run_path, to_plain
 
 
 class ConfigMismatch(UserError):

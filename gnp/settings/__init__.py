@@ -3,7 +3,36 @@
 The ground that everything else takes its settings from. Imports no torch.
 """
 
+from gnp.settings.augmentation import AugmentationSettings
+from gnp.settings.compose import explain, resolve, validate
+from gnp.settings.dataset import DatasetSettings
 from gnp.settings.messages import ConfigError, checked, suggest
+from gnp.settings.optimizer import OptimizerSettings
+from gnp.settings.run import Composed, Config, defaults, run_path, setting_names, to_plain
+from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, setting
+from gnp.settings.training import TrainingSettings
+from gnp.settings.wandb import WandbSettings
 
-__all__ = ["ConfigError", "Section", "checked", "setting", "suggest"]
+__all__ = [
+    "AugmentationSettings",
+    "Composed",
+    "Config",
+    "ConfigError",
+    "DatasetSettings",
+    "OptimizerSettings",
+    "RuntimeSettings",
+    "Section",
+    "TrainingSettings",
+    "WandbSettings",
+    "checked",
+    "defaults",
+    "explain",
+    "resolve",
+    "run_path",
+    "setting",
+    "setting_names",
+    "suggest",
+    "to_plain",
+    "validate",
+]

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gnp.errors import UserError
-from gnp.settings.section import Section, expected, section_of, shown
+from gnp.settings.section import Section, expected, section_itself, section_of, shown
 
 S = TypeVar("S", bound=Section)
 
@@ -27,23 +27,28 @@ def checked(
     values: Mapping[str, Any],
     prefix: str = "",
     error: type[UserError] = ConfigError,
+    also: Iterable[str] = (),
 ) -> S:
     """The section with these values.
 
     Args:
         values: plain containers.
-        prefix: dotted name of the section itself, for the messages: "recipe".
+        prefix: dotted name of the section itself, for the messages: "table".
         error: what is raised.
+        also: complaints that were found elsewhere, to be raised with these.
 
     Raises:
         error: a name that does not exist (with a suggestion), a value that is missing, of the wrong
             type or outside its range: all of them, a line each.
     """
+    complaints = [*also]
     try:
-        return section.model_validate(dict(values))
+        result = section.model_validate(dict(values))
     except ValidationError as found:
-        lines = [complaint(section, values, details, prefix) for details in found.errors()]
-        raise error("\n".join(dict.fromkeys(lines))) from None
+        complaints += [complaint(section, values, details, prefix) for details in found.errors()]
+    if complaints:
+        raise error("\n".join(dict.fromkeys(complaints)))
+    return result
 
 
 def complaint(
@@ -92,8 +97,8 @@ def names_of(section: type[Section], prefix: str = "") -> list[str]:
     names = []
     for key, field in section.model_fields.items():
         names.append(prefix + key)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            names += names_of(field.annotation, f"{prefix}{key}.")
+        if (own := section_itself(field.annotation)) is not None:
+            names += names_of(own, f"{prefix}{key}.")
     return names
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError, PydanticUndefined
+from pydantic_core import PydanticCustomError
 
 TYPE_NAMES = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
+TYPE_NAMES |= {list: "a list", dict: "a mapping"}
 
 
 class Section(BaseModel):
@@ -87,21 +88,30 @@ def choices_of(field: FieldInfo) -> tuple[Any, ...]:
     return (*nothing, *literals)
 
 
-def default_of(field: FieldInfo) -> Any:
-    """Its default as plain containers; ``PydanticUndefined`` where it has to be given."""
-    value = field.get_default(call_default_factory=True)
-    return value.model_dump() if isinstance(value, BaseModel) else value
+def defaults_of(section: type[Section]) -> dict[str, Any]:
+    """Each setting's default, as plain containers; one that has to be given is left out."""
+    defaults = {}
+    for name, field in section.model_fields.items():
+        if (own := section_itself(field.annotation)) is not None:
+            defaults[name] = defaults_of(own)
+        elif not field.is_required():
+            defaults[name] = field.get_default(call_default_factory=True)
+    return defaults
 
 
-def is_required(field: FieldInfo) -> bool:
-    return default_of(field) is PydanticUndefined
+def section_itself(annotation: Any) -> type[Section] | None:
+    """The section that a setting is; None for a list or dict of sections, and for a value."""
+    # A list[int] counts as a type in Python 3.10.
+    if get_origin(annotation) is None and isinstance(annotation, type):
+        return annotation if issubclass(annotation, Section) else None
+    return None
 
 
 def section_of(annotation: Any) -> type[Section] | None:
     """The section that a setting is, or is a list or dict of; else None."""
     for part in _parts(annotation):
-        if isinstance(part, type) and issubclass(part, Section):
-            return part
+        if (itself := section_itself(part)) is not None:
+            return itself
         if get_origin(part) in (list, tuple, dict):
             for inner in get_args(part):
                 if (found := section_of(inner)) is not None:
@@ -121,8 +131,8 @@ def _parts(annotation: Any) -> list[Any]:
 
 
 def _kinds(annotation: Any) -> set[Any]:
-    """The plain types among a setting's types."""
-    return {part for part in _parts(annotation) if isinstance(part, type)}
+    """The plain types of a setting's values: list, of a list of numbers."""
+    return {get_origin(part) or part for part in _parts(annotation)}
 
 
 def _range_in_words(limits: dict[str, float], whole: bool) -> str:

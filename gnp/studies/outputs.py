@@ -6,11 +6,11 @@ from rich.console import Console
 
 from gnp.report.files import write_files
 from gnp.report.terminal import show
+from gnp.settings import defaults
 from gnp.studies.collect import StudyResult, collect
 from gnp.studies.grid import StudySpec
 from gnp.studies.plots import curves, heatmap
 from gnp.studies.text import notes, to_csv, to_markdown, to_terminal
-from gnp.training.config import defaults
 
 
 def render(spec: StudySpec, root: str, command: str) -> None:

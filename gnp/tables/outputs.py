@@ -6,12 +6,12 @@ from rich.console import Console
 
 from gnp.report.files import write_files
 from gnp.report.terminal import show
+from gnp.settings import defaults
 from gnp.tables.collect import TableResult, collect
 from gnp.tables.html import to_html
 from gnp.tables.plots import learning_curves
 from gnp.tables.spec import TableSpec
 from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
-from gnp.training.config import defaults
 
 
 def render(spec: TableSpec, root: str, command: str) -> None:

@@ -2,45 +2,35 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gnp.settings import WandbSettings
+
 log = logging.getLogger(__name__)
 
-MODES = ("offline", "online", "disabled")
 INIT_TIMEOUT = 20  # seconds; wandb's own default is 90
 
 
 class WandbMirror:
     """Mirrors metrics to wandb.
 
-    Args:
-        mode: "disabled" (wandb is not even imported), "offline" (files under ``folder``, to be
-            sent later with ``wandb sync``) or "online". Without a key or a network "online"
-            becomes "offline", with one warning; nothing ever asks a question.
-        folder: where wandb keeps its files.
-        run_id: the run's identity; the same id goes on with the same wandb run.
-        project, group, tags: wandb's.
-        config: the resolved config.
+    With mode "disabled" wandb is not even imported. Without a key or a network "online" becomes
+    "offline", with one warning; nothing ever asks a question.
 
-    Raises:
-        ValueError: an unknown mode.
+    Args:
+        folder: where wandb keeps its files.
+        run_id: the run's identity, ending in its seed; the same id goes on with the same wandb run,
+            and what is before the seed is the group.
+        config: the resolved config.
     """
 
     def __init__(
-        self,
-        mode: str,
-        folder: Path,
-        run_id: str,
-        project: str,
-        group: str,
-        tags: Sequence[str],
-        config: Mapping[str, Any],
+        self, settings: WandbSettings, folder: Path, run_id: str, config: Mapping[str, Any]
     ):
-        if mode not in MODES:
-            raise ValueError(f"wandb.mode must be one of {', '.join(MODES)}, not {mode!r}")
         self._run = None
+        mode = settings.mode
         if mode == "disabled":
             return
         if mode == "online" and not _has_key():
@@ -53,9 +43,9 @@ class WandbMirror:
             "dir": str(folder),
             "id": run_id.replace("/", "-"),
             "name": run_id,
-            "project": project,
-            "group": group,
-            "tags": list(tags),
+            "project": settings.project,
+            "group": run_id.rpartition("/")[0],
+            "tags": list(settings.tags),
             "job_type": "train",
             "config": dict(config),
             "resume": "allow",

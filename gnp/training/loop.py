@@ -107,6 +107,43 @@ class Schedules:
         self.penalty.load_state_dict(state["penalty"])
 
 
+class Passes:
+    """The forward and backward passes of one step over the pieces of its batch.
+
+    Args:
+        pieces: (images, targets) of each.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: GNP,
+        pieces: list[tuple[Tensor, Tensor]],
+        autocast: Autocast,
+        label_smoothing: float,
+    ):
+        self._model, self._optimizer, self._pieces = model, optimizer, pieces
+        self._autocast, self._label_smoothing = autocast, label_smoothing
+        # (loss, logits, targets) of each pass over each piece
+        self.seen: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in pieces]
+
+    def closures(self, every: int = 1) -> list[Callable[[], Tensor]]:
+        """For each piece, what leaves the gradient of its mean loss and returns that loss; of every
+        so many-th of its images."""
+        return [partial(self._gradient, piece, every) for piece in range(len(self._pieces))]
+
+    def _gradient(self, piece: int, every: int) -> Tensor:
+        inputs, wanted = (t[::every] for t in self._pieces[piece])
+        scaler = self._optimizer.grad_scaler
+        self._optimizer.zero_grad()
+        with self._autocast():
+            logits = self._model(inputs)
+            loss = cross_entropy(logits.float(), wanted, label_smoothing=self._label_smoothing)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        self.seen[piece].append((loss.detach(), logits.detach(), wanted))
+        return loss.detach()
+
+
 def train_epoch(
     model: nn.Module,
     optimizer: GNP,
@@ -144,29 +181,14 @@ def train_epoch(
     for step, (images, targets) in enumerate(epoch_batches, start=1):
         size = sharpness_batch or len(images)
         pieces = list(zip(images.split(size), targets.split(size), strict=True))
-        # (loss, logits, targets) of each pass over each piece
-        seen: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in pieces]
-
-        def gradient(piece: int, every: int = 1, pieces=pieces, seen=seen) -> Tensor:
-            inputs, wanted = (t[::every] for t in pieces[piece])
-            optimizer.zero_grad()
-            with autocast():
-                logits = model(inputs)
-                loss = cross_entropy(logits.float(), wanted, label_smoothing=label_smoothing)
-            (loss if scaler is None else scaler.scale(loss)).backward()
-            seen[piece].append((loss.detach(), logits.detach(), wanted))
-            return loss.detach()
-
-        closures = [partial(gradient, piece) for piece in range(len(pieces))]
-        references = None
-        if reference_every > 1:
-            references = [partial(closure, every=reference_every) for closure in closures]
-        first_loss = optimizer.step(closures, references)
+        passes = Passes(model, optimizer, pieces, autocast, label_smoothing)
+        references = passes.closures(reference_every) if reference_every > 1 else None
+        first_loss = optimizer.step(passes.closures(), references)
         if scaler is not None:
             scaler.update()
         schedules.step()
-        for passes in seen:
-            meter.add(*passes[counted])
+        for seen in passes.seen:
+            meter.add(*seen[counted])
         guard.see(first_loss, step)
         if step % CHECK_EVERY == 0:
             guard.check()

@@ -11,22 +11,30 @@ import torch
 from torch import Tensor
 
 from gnp.data.errors import DataError
+from gnp.settings import DatasetSettings
 
 SIZE = 32
 SHAPES = 10
 NOISE = 0.16  # standard deviation, of images in [0, 1]
 
 
+def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Pictures for training and for the test: no seed of either is one of the other's."""
+    classes, seed = settings.num_classes, 2 * settings.synthetic_seed
+    return (
+        draw_synthetic(classes, settings.synthetic_train_per_class, seed),
+        draw_synthetic(classes, settings.synthetic_test_per_class, seed + 1),
+    )
+
+
 def draw_synthetic(num_classes: int, per_class: int, seed: int) -> tuple[Tensor, Tensor]:
     """(images uint8 (N, 3, 32, 32), labels int64 (N,)) with ``per_class`` images of each class.
 
     Raises:
-        DataError: not 10 or 100 classes, or no images asked for.
+        DataError: not 10 or 100 classes.
     """
     if num_classes not in (10, 100):
         raise DataError(f"synthetic draws 10 or 100 classes, not {num_classes}")
-    if per_class < 1:
-        raise DataError(f"synthetic needs at least 1 image a class, not {per_class}")
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(num_classes).repeat(per_class)
     labels = labels[torch.randperm(len(labels), generator=g)]

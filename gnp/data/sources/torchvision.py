@@ -13,8 +13,14 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from gnp.data.errors import DataError
+from gnp.settings import DatasetSettings
 
 CIFAR = {10: CIFAR10, 100: CIFAR100}
+
+
+def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """``load_cifar`` with the settings' root, classes and download."""
+    return load_cifar(settings.root, settings.num_classes, settings.download)
 
 
 def load_cifar(

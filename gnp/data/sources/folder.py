@@ -11,10 +11,16 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from gnp.data.errors import DataError
+from gnp.settings import DatasetSettings
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 SIZE = (32, 32)
 CACHE_NAME = ".gnp-cache.pt"
+
+
+def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """``load_folder`` with the settings' root."""
+    return load_folder(settings.root)
 
 
 def load_folder(root: str | Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

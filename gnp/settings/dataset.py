@@ -1,0 +1,49 @@
+"""The settings of a data set: where its images come from, and which of them are used."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gnp.settings.section import Section, setting
+
+# By name, for importing one would need torch: a file of that folder is a source.
+_FOLDER = Path(__file__).resolve().parents[1] / "data" / "sources"
+SOURCES = tuple(sorted(file.stem for file in _FOLDER.glob("[!_]*.py")))
+
+
+class DatasetSettings(Section):
+    name: str = setting(help="its name in the run's identity")
+    source: Literal[SOURCES] = setting(help="where the images come from: gnp/data/sources")
+    num_classes: int = setting(10, "how many classes the images must have", ge=1)
+    mean: list[float] = setting(
+        help="per channel, of images scaled to [0, 1]",
+        expected="three numbers",
+        min_length=3,
+        max_length=3,
+    )
+    std: list[Annotated[float, Field(gt=0)]] = setting(
+        help="per channel, of images scaled to [0, 1]",
+        expected="three positive numbers",
+        min_length=3,
+        max_length=3,
+    )
+    root: str = setting("data", "where torchvision's files or the image folder lie")
+    download: bool = setting(True, "whether torchvision may download what root lacks")
+    # Apart from the run's seed, so that seeds differ in training, not in data. Validation images
+    # are held out before train_per_class is taken: both runs of a comparison see the same ones.
+    train_per_class: int | None = setting(
+        None,
+        "use this many training images of each class",
+        expected="from 1 to as many as the smallest class has, or null for all",
+    )
+    validation_per_class: int = setting(
+        0,
+        "hold out this many training images of each class and evaluate on them, not on the test "
+        "set",
+        ge=0,
+    )
+    subset_seed: int = setting(0, "which images these two draw")
+    synthetic_seed: int = setting(0, "which pictures the source synthetic draws")
+    synthetic_train_per_class: int = setting(200, "training pictures it draws of each class", ge=1)
+    synthetic_test_per_class: int = setting(100, "test pictures it draws of each class", ge=1)

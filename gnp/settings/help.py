@@ -1,0 +1,94 @@
+"""What ``--help`` says of the settings: name and value, help line, range or choices."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from omegaconf import Container, OmegaConf
+from pydantic.fields import FieldInfo
+
+from gnp.settings.section import TYPE_NAMES, Section, expected, section_itself, section_of
+
+WIDTH, COLUMN = 100, 44  # characters: a line, and where the help in it begins
+
+
+def offer_help(section: type[Section], **nested: type[Section]) -> None:
+    """Make ``${settings_help:}`` in a Hydra help template the settings that are composed, as
+    ``section`` defines them, and below the entries ``nested`` names those of other sections."""
+
+    def resolver(*, _root_: Container) -> str:
+        # The template is in Hydra's own entry: resolving that here would have no end.
+        own = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
+        values = OmegaConf.to_container(own, resolve=True)
+        texts = [settings_help(section, values)]
+        texts += [settings_help(s, values[name], f"{name}.") for name, s in nested.items()]
+        return "\n\n".join(texts).replace("$", "$$")  # Hydra fills in a string.Template afterwards
+
+    OmegaConf.register_new_resolver("settings_help", resolver, replace=True)
+
+
+def settings_help(section: type[Section], values: Mapping[str, Any], prefix: str = "") -> str:
+    """A line or a few for each setting, "name: value" first, in the order of the definitions.
+
+    Args:
+        values: plain containers. A setting that is not among them has its default. The keys of a
+            mapping (a network's arguments, a table's parts) can be set, too, and have a line each.
+        prefix: what the names begin with, such as "table.".
+    """
+    return "\n".join(_lines(section, values, prefix))
+
+
+def _lines(section: type[Section], values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, field in section.model_fields.items():
+        name, value = prefix + key, values.get(key, _default(field))
+        if (own := section_itself(field.annotation)) is not None:
+            yield f"\n{name}: {field.description}"
+            yield from _lines(own, values.get(key, {}), f"{name}.")
+        elif isinstance(value, Mapping):
+            yield f"{name}: {field.description}"
+            yield from _lines_of_keys(section_of(field.annotation), value, name)
+        else:
+            yield _line(name, value, _about(field))
+
+
+def _lines_of_keys(
+    section: type[Section] | None, values: Mapping[str, Any], name: str
+) -> Iterator[str]:
+    """Of a mapping, to sections or to values without a definition."""
+    for key, value in values.items():
+        if section is not None and isinstance(value, Mapping):
+            yield from _lines(section, value, f"{name}.{key}.")
+        else:
+            yield _line(f"{name}.{key}", value)
+
+
+def _line(name: str, value: Any, about: str = "") -> str:
+    head, indent = f"{name}: {_shown(value)}", " " * COLUMN
+    fits = len(head) < COLUMN
+    text = textwrap.fill(
+        about,
+        WIDTH,
+        initial_indent=head.ljust(COLUMN) if fits else indent,
+        subsequent_indent=indent,
+    )
+    return text if fits and about else f"{head}\n{text}".rstrip()
+
+
+def _about(field: FieldInfo) -> str:
+    """The help line, with the range or the choices where there are some."""
+    wanted = expected(field)
+    if wanted in TYPE_NAMES.values():
+        return field.description
+    return f"{field.description} [{wanted}]"
+
+
+def _default(field: FieldInfo) -> Any:
+    return "(not set)" if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _shown(value: Any) -> str:
+    """As a command line takes it: YAML in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
+    return text.removesuffix("...\n").strip()

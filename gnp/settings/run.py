@@ -1,0 +1,62 @@
+"""The settings of one run: what ``configs/train.yaml`` composes."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from gnp.settings.augmentation import AugmentationSettings
+from gnp.settings.dataset import DatasetSettings
+from gnp.settings.messages import names_of
+from gnp.settings.optimizer import OptimizerSettings
+from gnp.settings.recipe import Recipe
+from gnp.settings.runtime import RuntimeSettings
+from gnp.settings.section import Section, defaults_of, setting
+from gnp.settings.training import TrainingSettings
+from gnp.settings.wandb import WandbSettings
+
+
+class Config(Section):
+    """A run's config, as it is recorded."""
+
+    experiment: str = setting(help="the first part of the run's place: <root>/runs/<experiment>/…")
+    method: str = setting(help="the part of the run's place that names the optimizer's settings")
+    fidelity: str = setting("paper", "whose details these are: one of configs/fidelity")
+    seed: int = setting(0, "of the initial weights, the batches and all that is drawn in training")
+    root: str = setting("outputs", "where records, tables and figures go")
+    data_root: str = setting("data", "where data sets lie; GNP_DATA is its default if that is set")
+    model: dict[str, Any] = setting(
+        {}, "the network: _target_ names its class or function, the others are its arguments"
+    )
+    dataset: DatasetSettings = setting(help="the images")
+    augmentation: AugmentationSettings = setting(help="what is done to a batch of them in training")
+    optimizer: OptimizerSettings = setting(help="the base optimizer and the penalty around it")
+    training: TrainingSettings = setting(help="how long, on how many images at a time")
+    runtime: RuntimeSettings = setting(help="how and where it runs: no part of its identity")
+    wandb: WandbSettings = setting(help="a mirror of the record")
+
+
+class Composed(Config):
+    """All that the command line can set: with the recipe, to which only other sections refer."""
+
+    recipe: Recipe = setting(help="what an experiment makes the optimizer's settings from")
+
+
+def run_path(config: Config) -> PurePosixPath:
+    """A run's identity, which is also its folder below ``<root>/runs``."""
+    cell = f"{config.dataset.name}-{config.augmentation.name}"
+    return PurePosixPath(config.experiment, cell, config.method, f"seed{config.seed}")
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """The config as plain containers, for YAML and for wandb."""
+    return config.model_dump()
+
+
+def defaults() -> dict[str, Any]:
+    """Each setting's default. A record that does not name a setting was made before it existed,
+    with what is its default now."""
+    return defaults_of(Config)
+
+
+def setting_names() -> list[str]:
+    """Every dotted name that the command line can set, sections included."""
+    return names_of(Composed)

@@ -1,0 +1,14 @@
+"""The settings of how and where a run is executed: no part of its identity."""
+
+from gnp.settings.section import Section, setting
+
+
+class RuntimeSettings(Section):
+    device: str = setting("auto", "auto (CUDA where there is some), cpu, cuda or cuda:1")
+    threads: int | None = setting(
+        None, "CPU threads; null is torch's choice", expected="≥ 1 or null", ge=1
+    )
+    channels_last: bool = setting(True, "the memory format that convolutions are fastest in")
+    compile: str | None = setting(None, "a torch.compile backend, such as inductor")
+    deterministic: bool = setting(False, "only deterministic CUDA kernels")
+    eval_batch_size: int = setting(500, "images at a time in evaluation", expected="≥ 1", ge=1)

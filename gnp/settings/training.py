@@ -1,0 +1,54 @@
+"""The settings of training: how long, on how many images at a time, to which loss."""
+
+from typing import Literal
+
+from pydantic import ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from gnp.settings.section import Section, setting
+
+
+class TrainingSettings(Section):
+    epochs: int = setting(200, "passes over the training images", ge=1)
+    batch_size: int = setting(128, "images a step, of all processes together", ge=1)
+    label_smoothing: float = setting(
+        0.0, "share of a label that is spread evenly over all classes", ge=0, lt=1
+    )
+    max_grad_norm: float | None = setting(None, "clip the mixed gradient to this global norm", gt=0)
+    sharpness_batch: int | None = setting(
+        None,
+        "images that climb together; null: the whole batch",
+        expected="null or a divisor of batch_size",
+    )
+    train_metrics: Literal["first", "second"] = setting(
+        "first", "the pass whose loss and error are logged; the second is at the climbed weights"
+    )
+    schedule_every: Literal["step", "epoch"] = setting(
+        "step", "when the learning rate changes along the cosine"
+    )
+    drop_last: bool = setting(True, "leave out an epoch's last, smaller batch")
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32", "of the forward and backward pass; fp16 scales the loss"
+    )
+
+    @field_validator("sharpness_batch")
+    @classmethod
+    def _divides_the_batch(cls, value: int | None, info: ValidationInfo) -> int | None:
+        batch_size = info.data.get("batch_size")
+        wrong_itself = batch_size is None
+        if value is None or wrong_itself or (value > 0 and batch_size % value == 0):
+            return value
+        raise PydanticCustomError(
+            "custom",
+            "expected null or a divisor of training.batch_size={batch_size}",
+            {"batch_size": batch_size},
+        )
+
+    @field_validator("drop_last")
+    @classmethod
+    def _leaves_pieces_of_one_size(cls, value: bool, info: ValidationInfo) -> bool:
+        if value or info.data.get("sharpness_batch") is None:
+            return value
+        raise PydanticCustomError(
+            "custom", "expected true with training.sharpness_batch, whose pieces are of one size"
+        )

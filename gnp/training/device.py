@@ -1,0 +1,52 @@
+"""The device of a run, and torch's settings for the whole process that go with it."""
+
+import os
+
+import torch
+
+from gnp.settings import ConfigError, RuntimeSettings
+from gnp.training.distributed import launched, local_rank
+
+
+def prepare_device(runtime: RuntimeSettings) -> torch.device:
+    """The device of ``runtime.device``, with the process-wide settings that go with it.
+
+    Raises:
+        ConfigError: an unknown device, or CUDA where there is none.
+    """
+    device = _choose(runtime.device)
+    if launched() and device.type == "cuda":
+        torch.cuda.set_device(device)
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    # Set in both directions: a sweep runs several configs in one process.
+    torch.use_deterministic_algorithms(runtime.deterministic)
+    if runtime.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not runtime.deterministic
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """What the record calls it: a GPU's model, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _choose(name: str) -> torch.device:
+    """ "auto" is CUDA where there is some; each process of ``torchrun`` has a GPU of its own."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if launched() and name == "cuda":
+        name = f"cuda:{local_rank()}"
+        if local_rank() >= torch.cuda.device_count() > 0:
+            raise ConfigError(
+                f"torchrun started more processes here than there are GPUs "
+                f"({torch.cuda.device_count()}); lower --nproc_per_node"
+            )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"runtime.device={name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"runtime.device={name}, but torch sees no CUDA device; use auto or cpu")
+    return device
