@@ -55,3 +55,63 @@ def test_what_reads_records_imports_no_torch():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert not {"torch", "matplotlib.pyplot"} & set(done.stdout.split())
+
+
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for package in ("gnp", "models")
+    for file in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def test_no_two_files_import_each_other_even_by_a_detour():
+    imports = {
+        module: {n for n in imported(file) if n in MODULES and n != module}
+        for module, file in MODULES.items()
+        if module != "gnp"  # which imports the optimizer when it is asked for it
+    }
+    left = dict(imports)
+    while free := [m for m, names in left.items() if not names & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("room", "may_import"),
+    [
+        ("gnp.errors", []),
+        ("gnp.settings", ["gnp.errors"]),
+        ("gnp.optim", []),
+        ("models", []),
+        ("gnp.data", ["gnp.settings", "gnp.errors"]),
+        ("gnp.tracking", ["gnp.settings", "gnp.errors"]),
+        ("gnp.jobs", ["gnp.settings", "gnp.tracking", "gnp.statistics", "gnp.errors", "gnp.cli"]),
+    ],
+)
+def test_what_a_room_may_import(room, may_import):
+    for module, file in MODULES.items():
+        if is_in(module, [room]):
+            ours = {name for name in imported(file) if is_in(name, ["gnp", "models", "scripts"])}
+            assert not {name for name in ours if not is_in(name, [room, *may_import])}, file
+
+
+def lines_without_docstrings(node, source):
+    """Lines of a module, class or function, less those of the docstrings in it."""
+    lines = len(source.splitlines()) if isinstance(node, ast.Module) else _lines(node)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    inner = [n for n in ast.walk(node) if isinstance(n, documented)]
+    return lines - sum(_lines(n.body[0]) for n in inner if ast.get_docstring(n) is not None)
+
+
+def _lines(node):
+    return node.end_lineno - node.lineno + 1
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "gnp").rglob("*.py")), ids=lambda f: f.stem)
+def test_every_file_is_read_in_one_sitting(file):
+    source = file.read_text()
+    limits = {ast.Module: 350, ast.ClassDef: 250, ast.FunctionDef: 50}
+    for node in ast.walk(ast.parse(source)):
+        if (limit := limits.get(type(node))) is not None:
+            assert lines_without_docstrings(node, source) <= limit, getattr(node, "name", file)
