@@ -274,6 +274,27 @@ def test_an_overflow_does_not_stay_in_the_direction(own_scaler):
     assert all(p.isfinite().all() for p in params)
 
 
+def test_nor_with_a_fused_base_which_is_called_though_it_does_not_step():
+    params = problem()[1]
+    params = [p.detach().float().requires_grad_() for p in params]
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    base = torch.optim.AdamW(params, lr=0.1, fused=True)
+    optimizer = GNP(base, R, ALPHA, grad_scaler=scaler, direction_every=2)
+    target = [torch.ones_like(p) for p in params]
+    before = [p.detach().clone() for p in params]
+    for scale in (float("inf"), 1.0, 1.0):
+
+        def loss(scale=scale):
+            return scale * sum(((p - t) ** 2).sum() for p, t in zip(params, target, strict=True))
+
+        optimizer.step(closure_for(optimizer, loss, scaler))
+        scaler.update()
+        if scale != 1:
+            assert all(torch.equal(b, p) for b, p in zip(before, params, strict=True))
+    assert all(p.isfinite().all() for p in params)
+    assert not any(torch.equal(b, p) for b, p in zip(before, params, strict=True))
+
+
 def test_a_step_that_raises_leaves_no_direction():
     _, params, loss_of, *_ = problem()
     optimizer = GNP(torch.optim.SGD(params, lr=0.1), direction_every=5)
