@@ -99,6 +99,30 @@ class Lazy(nn.Module):
         return x
 
 
+class Growing(nn.Module):
+    """One more row for each pass."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(0, features))
+
+    def forward(self, x):
+        self.rows.resize_(len(self.rows) + 1, x.shape[1])[-1] = x.detach().mean(0)
+        return x
+
+
+class Average(nn.Module):
+    """Does not let go of the graph that its average comes from."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+
+    def forward(self, x):
+        self.mean = 0.9 * self.mean.detach() + 0.1 * x.mean(0)
+        return x
+
+
 def moving_average_observer(features):
     return torch.ao.quantization.FakeQuantize(
         torch.ao.quantization.MovingAverageMinMaxObserver, quant_min=0, quant_max=255
@@ -110,6 +134,8 @@ CHANGING = {
     "queue": Queue,
     "observer": moving_average_observer,
     "replaced": Lazy,
+    "growing": Growing,
+    "with a history": Average,
     "spectral norm": lambda n: torch.nn.utils.parametrizations.spectral_norm(nn.Linear(n, n)),
     "batch norm": nn.BatchNorm1d,
 }
@@ -178,7 +204,7 @@ def step_in_pieces(model, x):
     )
 
 
-@pytest.mark.parametrize("kind", ["queue", "replaced"])
+@pytest.mark.parametrize("kind", ["queue", "replaced", "growing"])
 def test_a_skipped_step_leaves_no_trace_in_any_buffer(kind):
     model, x = network_with(kind), torch.randn(8, 4)
     before = buffers(model)

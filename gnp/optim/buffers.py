@@ -28,12 +28,14 @@ class Buffers:
         self._tensors: list[Tensor] = []
         self._pairs: list[tuple[list[Tensor], list[Tensor]]] = []  # tensors, their copies
 
+    @torch.no_grad()  # a buffer may have a history, which is not ours to prolong
     def take(self, modules: Iterable[nn.Module]) -> "Buffers":
         self._of_module = [(m, dict(m._buffers)) for m in modules if m._buffers]
         # By identity: a buffer that two modules share is copied once.
         distinct = {id(b): b for _, buffers in self._of_module for b in buffers.values()}
         tensors = [b for b in distinct.values() if b is not None and not is_lazy(b)]
-        if len(tensors) != len(self._tensors) or any(map(is_not, tensors, self._tensors)):
+        others = len(tensors) != len(self._tensors) or any(map(is_not, tensors, self._tensors))
+        if others or self._any_resized():
             self._tensors = tensors
             self._pairs = by_device_and_dtype((b, torch.empty_like(b)) for b in tensors)
         for now, copies in self._pairs:
@@ -49,8 +51,8 @@ class Buffers:
 
     def put_back_where(self, condition: Tensor) -> None:
         """``put_back`` if ``condition`` (0-d, bool) holds, without asking the device whether it
-        does, unless a module has other tensors as buffers than it had."""
-        if any(_replaced(module, buffers) for module, buffers in self._of_module):
+        does, unless a module has other tensors as buffers than it had, or of other shapes."""
+        if self._any_resized() or any(_replaced(*entry) for entry in self._of_module):
             if condition:
                 self.put_back()
             return
@@ -58,6 +60,9 @@ class Buffers:
             here = condition.to(now[0].device)
             pairs = zip(copies, now, strict=True)
             _copy(now, [torch.where(here, before, after) for before, after in pairs])
+
+    def _any_resized(self) -> bool:
+        return any(any(map(_resized, now, copies)) for now, copies in self._pairs)
 
 
 @contextmanager
@@ -142,6 +147,11 @@ def _replaced(module: nn.Module, buffers: dict[str, Tensor | None]) -> bool:
     return now.keys() != buffers.keys() or any(now[k] is not b for k, b in buffers.items())
 
 
+def _resized(now: Tensor, before: Tensor) -> bool:
+    """Some observers learn their shape from the first batch."""
+    return now.shape != before.shape
+
+
 def _set_buffers(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
     if _replaced(module, buffers):
         module._buffers.clear()
@@ -149,7 +159,10 @@ def _set_buffers(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
 
 
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
-    """target ← source. In inference mode, where a tensor that was made in it (a module may make its
-    buffers anew in an evaluation) can be written to."""
+    """target ← source, with its shape. In inference mode, where a tensor that was made in it (a
+    module may make its buffers anew in an evaluation) can be written to."""
     with torch.inference_mode():
+        for target, source in zip(targets, sources, strict=True):
+            if _resized(target, source):
+                target.resize_(source.shape)
         torch._foreach_copy_(targets, sources)

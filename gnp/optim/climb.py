@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gnp.optim.gradients import Gradients, by_device_and_dtype, norm_of, with_gradient
+from gnp.optim.gradients import Gradients, Units, by_device_and_dtype, norm_of, with_gradient
 from gnp.optim.groups import Group
-from gnp.optim.loss_scale import Units
 from gnp.optim.update_rule import adaptive_, climb_, climb_scale
 
 _Saved = tuple[list[Tensor], list[Tensor]]  # weights, their copies

@@ -22,6 +22,7 @@ except ImportError:  # a torch without distributed support has no sharded tensor
 
 
 Gradients = list[list[Tensor | None]]  # a list a parameter group
+Units = Callable[[float, torch.device], float | Tensor]  # a value → in the units of the gradients
 
 
 def take_gradients(groups: Iterable[Group], copy: bool = False) -> Gradients:
@@ -60,12 +61,8 @@ def current_gradients(groups: Iterable[Group]) -> Gradients:
 
 
 @torch.no_grad()
-def add_l2(groups: Iterable[Group], units: Callable[[float, torch.device], float | Tensor]) -> None:
-    """p.grad ← p.grad + l2 · p, at the weights as they are now, in every group that has l2.
-
-    Args:
-        units: (value, device) → the value in the units of the gradients.
-    """
+def add_l2(groups: Iterable[Group], units: Units) -> None:
+    """p.grad ← p.grad + l2 · p, at the weights as they are now, in every group that has l2."""
     for group in groups:
         if group.l2 == 0:
             continue

@@ -9,8 +9,6 @@ from torch.optim import Optimizer
 
 from gnp.optim.buffers import Buffers
 
-Units = Callable[[float, torch.device], "float | Tensor"]
-
 
 class LossScale(Protocol):
     """What a step asks of it."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from gnp.optim.climb import Ascent, Direction
 from gnp.optim.gradients import (
     Gradients,
+    Units,
     by_device_and_dtype,
     current_gradients,
     norm_of,
@@ -15,7 +16,6 @@ from gnp.optim.gradients import (
     scale_,
 )
 from gnp.optim.groups import Group
-from gnp.optim.loss_scale import Units
 from gnp.optim.update_rule import climb_scale, mix_
 
 

@@ -107,7 +107,7 @@ class Schedules:
         self.penalty.load_state_dict(state["penalty"])
 
 
-class Passes:
+class BatchPasses:
     """The forward and backward passes of one step over the pieces of its batch.
 
     Args:
@@ -181,7 +181,7 @@ def train_epoch(
     for step, (images, targets) in enumerate(epoch_batches, start=1):
         size = sharpness_batch or len(images)
         pieces = list(zip(images.split(size), targets.split(size), strict=True))
-        passes = Passes(model, optimizer, pieces, autocast, label_smoothing)
+        passes = BatchPasses(model, optimizer, pieces, autocast, label_smoothing)
         references = passes.closures(reference_every) if reference_every > 1 else None
         first_loss = optimizer.step(passes.closures(), references)
         if scaler is not None:
