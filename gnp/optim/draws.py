@@ -5,7 +5,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from operator import ne
 from typing import Any, NamedTuple
 
@@ -62,6 +62,11 @@ def _of_the_cpu() -> Iterator[_Generator]:
         yield _Generator(numpy.random.get_state, numpy.random.set_state, _numpy_moved)
 
 
+@cache  # looking costs more than reading the state
+def _names_devices(module: Any) -> bool:
+    return bool(inspect.signature(module.get_rng_state).parameters)
+
+
 def _numpy_moved(before: Any, now: Any) -> bool:
     """States are ("MT19937", uint32 key (624,), position, whether a normal number is in store and
     which one); of other bit generators, which a user may have put there, they are dicts."""
@@ -77,8 +82,8 @@ def _of_accelerators(devices: Iterable[torch.device]) -> Iterator[_Generator]:
         module = torch.get_device_module(device)
         if not hasattr(module, "get_rng_state"):
             continue
-        if inspect.signature(module.get_rng_state).parameters:
+        if _names_devices(module):
             write = partial(module.set_rng_state, device=device)
             yield _Generator(partial(module.get_rng_state, device), write)
-        else:  # mps: one device, which is not named
+        else:  # mps: there is one device
             yield _Generator(module.get_rng_state, module.set_rng_state)
