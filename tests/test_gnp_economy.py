@@ -114,8 +114,11 @@ def test_draws_for_other_images_are_not_replayed():
         seen.append(torch.rand(2))
         return (p * seen[-1]).sum()
 
-    optimizer.step(closure_for(optimizer, loss), closure_for(optimizer, loss))
-    assert not torch.equal(*seen)
+    closure = closure_for(optimizer, loss)
+    for reference in (closure_for(optimizer, loss), closure):
+        seen.clear()
+        optimizer.step(closure, reference)
+        assert not torch.equal(*seen)
 
 
 # ---------------------------------------------------------------------- a direction for k steps

@@ -482,3 +482,70 @@ def test_on_cuda_a_step_does_not_wait_for_the_device():
         optimizer.step(closure)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_setting_that_the_base_has_too_has_a_key_of_its_own():
+    """RMSprop has an alpha; records and checkpoints know the penalty's as gnp_alpha."""
+    base = torch.optim.RMSprop([{"params": network().parameters(), "gnp_alpha": 0.3}], lr=0.1)
+    optimizer = GNP(base, r=0.2)
+    (group,) = optimizer.param_groups
+    assert optimizer.penalty(group) == (0.2, 0.3)
+    assert (group["r"], group["gnp_alpha"], group["alpha"]) == (0.2, 0.3, 0.99)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epsilon": -1.0}, {"adaptive_eta": -1.0}, {"direction_every": 0}, {"model": 3}]
+)
+def test_a_refused_optimizer_leaves_the_base_as_it_was(wrong):
+    base = torch.optim.SGD(network().parameters(), lr=0.1)
+    with pytest.raises((TypeError, ValueError)):
+        GNP(base, r=0.5, **wrong)
+    assert "r" not in base.param_groups[0]
+
+
+def test_what_is_fixed_when_it_is_built_cannot_be_set_afterwards():
+    optimizer = GNP(torch.optim.SGD(network().parameters(), lr=0.1), direction_every=2)
+    assert optimizer.direction_every == 2
+    for name in ("model", "grad_scaler", "direction_every", "normalize_reference", "sync_climb"):
+        with pytest.raises(AttributeError, match="fixed when the optimizer is built"):
+            setattr(optimizer, name, None)
+    optimizer.max_grad_norm = 1.0  # read in each step
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_with_alpha_one_a_gradient_of_the_first_pass_alone_is_zero_not_missing(scaled):
+    always, sometimes = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0) if scaled else None
+    base = torch.optim.SGD([always, sometimes], lr=0.1, weight_decay=0.5)
+    optimizer = GNP(base, alpha=1.0, grad_scaler=scaler)
+    calls = []
+
+    def closure():
+        calls.append(None)
+        optimizer.zero_grad()
+        loss = always.sum() + (sometimes.sum() if len(calls) == 1 else 0)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        return loss.detach()
+
+    optimizer.step(closure)
+    torch.testing.assert_close(sometimes.detach(), torch.full((2,), 0.95))  # it decays
+
+
+def test_with_alpha_one_an_overflow_of_the_first_pass_alone_skips_the_step():
+    p = nn.Parameter(torch.ones(2))
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    optimizer = GNP(torch.optim.SGD([p], lr=0.1), alpha=1.0, grad_scaler=scaler)
+    calls = []
+
+    def closure():
+        calls.append(None)
+        optimizer.zero_grad()
+        scaler.scale(p.sum()).backward()
+        if len(calls) == 1:
+            p.grad[0] = float("inf")
+        return p.sum().detach()
+
+    optimizer.step(closure)
+    scaler.update()
+    assert p.tolist() == [1, 1]
+    assert scaler.get_scale() == 2.0

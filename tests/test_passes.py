@@ -1,5 +1,7 @@
 """The second pass: buffers as the first pass left them, the same random draws."""
 
+import copy
+import pickle
 import random
 
 import numpy as np
@@ -204,7 +206,7 @@ def step_in_pieces(model, x):
     )
 
 
-@pytest.mark.parametrize("kind", ["queue", "replaced", "growing"])
+@pytest.mark.parametrize("kind", ["queue", "with a history", "batch norm"])
 def test_a_skipped_step_leaves_no_trace_in_any_buffer(kind):
     model, x = network_with(kind), torch.randn(8, 4)
     before = buffers(model)
@@ -215,6 +217,92 @@ def test_a_skipped_step_leaves_no_trace_in_any_buffer(kind):
         return model(x).square().mean() * float("inf")
 
     optimizer.step(closure_for(optimizer, overflowing, scaler))
+    assert_same(buffers(model), before)
+
+
+class Cache(nn.Module):
+    """A table that is made longer when it has to be, and an attribute that says how long it is."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.length = 0
+        self.register_buffer("table", torch.zeros(0, 1))
+
+    def forward(self, x):
+        if len(x) > self.length:
+            self.length = len(x)
+            self.table = torch.ones(self.length, 1)
+        return x * self.table[: len(x)]
+
+
+def test_a_skipped_step_leaves_a_cache_as_long_as_its_module_believes_it_to_be():
+    model, x = nn.Sequential(nn.Linear(4, 6), Cache(6), nn.Linear(6, 2)), torch.randn(8, 4)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), model=model, grad_scaler=scaler)
+    for factor in (float("inf"), 1.0):
+        loss = closure_for(optimizer, lambda f=factor: model(x).square().mean() * f, scaler)
+        assert optimizer.step(loss).isfinite() == (factor == 1)
+        scaler.update()
+
+
+CONSTANTS = {
+    "expanded": lambda: torch.ones(1).expand(5),
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "compressed": lambda: torch.eye(3).to_sparse_csr(),
+    "quantised": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    "conjugate": lambda: torch.ones(3, dtype=torch.complex64).conj(),
+}
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("kind", CONSTANTS)
+def test_constant_buffers_of_any_kind_are_no_hindrance(kind, pieces, scaled):
+    model, x = nn.Linear(4, 2), torch.randn(8, 4)
+    constant = CONSTANTS[kind]()
+    model.register_buffer("constant", constant)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0) if scaled else None
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), model=model, grad_scaler=scaler)
+    for _ in range(2):
+        closure = closure_for(optimizer, lambda: model(x).square().mean(), scaler)
+        assert optimizer.step([closure] * pieces).isfinite()
+        if scaler:
+            scaler.update()
+    assert model.constant is constant
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_scripted_network_counts_a_batch_once():
+    model, x = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)), torch.randn(8, 4)
+    scripted = torch.jit.script(model)
+    optimizer = GNP(torch.optim.SGD(scripted.parameters(), lr=0.1), model=scripted)
+    for _ in range(2):
+        optimizer.step(closure_for(optimizer, lambda: scripted(x).square().mean()))
+    assert dict(scripted.named_buffers())["1.num_batches_tracked"] == 2
+
+
+def test_a_pickle_holds_no_copies_of_buffers():
+    model = network_with("queue")
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), model=model)
+    before = len(pickle.dumps(optimizer))
+    optimizer.step(closure_for(optimizer, lambda: model(torch.randn(8, 4)).square().mean()))
+    model.zero_grad()
+    assert len(pickle.dumps(optimizer)) < 1.1 * before
+    copy.deepcopy(optimizer)
+
+
+def test_a_piece_that_raises_leaves_every_buffer_alone():
+    model, x = network_with("queue"), torch.randn(8, 4)
+    optimizer = GNP(torch.optim.SGD(model.parameters(), lr=0.1), model=model)
+    before = buffers(model)
+
+    def broken():
+        model(x)
+        raise OSError("no")
+
+    good = closure_for(optimizer, lambda: model(x).square().mean())
+    with pytest.raises(OSError, match="no"):
+        optimizer.step([good, broken])
     assert_same(buffers(model), before)
 
 

@@ -10,7 +10,9 @@
     loss_scale.py    GradScaler's, or none
     processes.py     DDP's, or one
     pieces.py        a batch as one piece or several
+    first_pass.py    what the second pass needs of the first
     gradients.py     lists of gradients as a whole; update_rule.py: the arithmetic on tensors
+    errors.py        what messages share
     schedules.py     r and α as functions of the step
 
 Imports torch alone.

@@ -21,23 +21,30 @@ STATISTICS = ("running_mean", "running_var")
 
 class Buffers:
     """All buffers of some modules as they were when ``take`` was called last: which tensors they
-    were, and what was in them. The copies' memory is used again by the next ``take``."""
+    were, and what was in them. The copies' memory is used again by the next ``take``.
+
+    What is in a tensor that is not written in place (sparse, quantised, expanded, …) is not copied.
+    """
 
     def __init__(self) -> None:
         self._of_module: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
-        self._tensors: list[Tensor] = []
+        self._tensors: list[Tensor | None] = []
         self._pairs: list[tuple[list[Tensor], list[Tensor]]] = []  # tensors, their copies
+
+    def __reduce__(self) -> tuple[type["Buffers"], tuple[()]]:
+        return Buffers, ()  # a copy, or a pickle, has nothing to put back
 
     @torch.no_grad()  # a buffer may have a history, which is not ours to prolong
     def take(self, modules: Iterable[nn.Module]) -> "Buffers":
         self._of_module = [(m, dict(m._buffers)) for m in modules if m._buffers]
         # By identity: a buffer that two modules share is copied once.
         distinct = {id(b): b for _, buffers in self._of_module for b in buffers.values()}
-        tensors = [b for b in distinct.values() if b is not None and not is_lazy(b)]
+        tensors = list(distinct.values())
         others = len(tensors) != len(self._tensors) or any(map(is_not, tensors, self._tensors))
         if others or self._any_resized():
             self._tensors = tensors
-            self._pairs = by_device_and_dtype((b, torch.empty_like(b)) for b in tensors)
+            plain = [b for b in tensors if b is not None and _is_plain(b)]
+            self._pairs = by_device_and_dtype((b, torch.empty_like(b)) for b in plain)
         for now, copies in self._pairs:
             torch._foreach_copy_(copies, now)
         return self
@@ -50,16 +57,19 @@ class Buffers:
             _copy(now, copies)
 
     def put_back_where(self, condition: Tensor) -> None:
-        """``put_back`` if ``condition`` (0-d, bool) holds, without asking the device whether it
-        does, unless a module has other tensors as buffers than it had, or of other shapes."""
-        if self._any_resized() or any(_replaced(*entry) for entry in self._of_module):
-            if condition:
-                self.put_back()
-            return
-        for now, copies in self._pairs:
-            here = condition.to(now[0].device)
-            pairs = zip(copies, now, strict=True)
-            _copy(now, [torch.where(here, before, after) for before, after in pairs])
+        """What was in them, if ``condition`` (0-d, bool) holds, without asking the device.
+
+        A buffer that has another shape now is left alone: it is a cache, whose length its module
+        knows by attributes that nobody puts back.
+        """
+        copies = {id(now): copy for pair in self._pairs for now, copy in zip(*pair, strict=True)}
+        for module, buffers in self._of_module:
+            for name, taken in buffers.items():
+                now, before = module._buffers.get(name), copies.get(id(taken))
+                if now is None or before is None or _resized(now, before) or not _is_plain(now):
+                    continue
+                chosen = torch.where(condition.to(now.device), before, now.detach())
+                _copy([now], [chosen])
 
     def _any_resized(self) -> bool:
         return any(any(map(_resized, now, copies)) for now, copies in self._pairs)
@@ -88,9 +98,9 @@ def averaged_buffers(model: nn.Module | None, pieces: int) -> Iterator[Callable[
 
     For running means and variances the pieces are one batch: each starts from those before the
     batch and the mean of the results stays, as when each piece is on a device of its own and the
-    devices average afterwards. For any other buffer (a queue, an observer) they are one batch after
-    another. Call what this yields after every piece. By an exception all buffers are as before the
-    batch. Without a model nothing is done.
+    devices average afterwards. What else their modules count counts once. For any other buffer (a
+    queue, an observer) they are one batch after another. Call what this yields after every piece.
+    By an exception all buffers are as before the batch. Without a model nothing is done.
     """
     modules = [] if model is None else list(model.modules())
     counting = {m: None for m in modules if m.training and _has_statistics(m)}  # ordered
@@ -134,7 +144,8 @@ def average_norm_statistics(
 
 
 def _has_statistics(module: nn.Module) -> bool:
-    return all(module._buffers.get(name) is not None for name in STATISTICS)
+    found = [module._buffers.get(name) if name in module._buffers else None for name in STATISTICS]
+    return all(buffer is not None and buffer.is_floating_point() for buffer in found)
 
 
 def _statistics(modules: Iterable[nn.Module]) -> list[Tensor]:
@@ -147,12 +158,23 @@ def _replaced(module: nn.Module, buffers: dict[str, Tensor | None]) -> bool:
     return now.keys() != buffers.keys() or any(now[k] is not b for k, b in buffers.items())
 
 
+def _is_plain(buffer: Tensor) -> bool:
+    """Can it be written in place, all of it?"""
+    if is_lazy(buffer) or buffer.layout is not torch.strided:
+        return False
+    views = buffer.is_quantized or buffer.is_nested or buffer.is_conj() or buffer.is_neg()
+    overlaps = any(n > 1 and s == 0 for n, s in zip(buffer.shape, buffer.stride(), strict=True))
+    return not views and not overlaps
+
+
 def _resized(now: Tensor, before: Tensor) -> bool:
     """Some observers learn their shape from the first batch."""
     return now.shape != before.shape
 
 
 def _set_buffers(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        return  # its buffers are other Python objects at each look
     if _replaced(module, buffers):
         module._buffers.clear()
         module._buffers.update(buffers)

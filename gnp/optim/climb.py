@@ -64,6 +64,15 @@ class Climb(ABC):
     def renew(self) -> None:
         """Measure the direction anew in the next step."""
 
+    @contextmanager
+    def renewing_on_error(self) -> Iterator[None]:
+        """A direction is one that a whole step was made with."""
+        try:
+            yield
+        except BaseException:
+            self.renew()
+            raise
+
 
 class Fresh(Climb):
     """θ + r · g1/‖g1‖: measured in each step.

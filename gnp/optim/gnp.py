@@ -68,8 +68,8 @@ class GNP(OptimizerWrapper):
             LBFGS and others that call the closure themselves cannot be a base.
         r: length of the climb, ≥ 0, in the units of the weights. 0.1 in the paper's recipes.
         alpha: α, from 0 to 1; the paper recommends 0.8. The penalty's λ is α·r.
-        model: the network whose normalisation layers must not count the second pass. Without it
-            their running statistics see each batch twice.
+        model: the network whose buffers the second pass must leave as the first left them. Without
+            it running statistics, queues and the like see each batch twice.
         max_grad_norm: clip g, once, to this global norm before the base step (as the official
             code does; g1 and g2 are not clipped). None does not clip.
         l2: coefficient of an L2 term ½·l2·‖θ‖² inside the loss, added to g1 (and so to the
@@ -84,8 +84,8 @@ class GNP(OptimizerWrapper):
             2 in their recipes, with η = 0.01. The mix takes g1 itself.
         epsilon: added to ‖g1‖ in the climb and in ``normalize_reference``. 0 in the official
             code; 1e-12 in many SAM ports.
-        batch_statistics: passes that count in the running statistics of ``model``'s
-            normalisation layers, "first" (the official code) or "both".
+        batch_statistics: passes whose changes of ``model``'s buffers, such as running statistics,
+            stay: "first" (the official code) or "both".
         replay_draws: give the second pass the random draws (dropout, shake) of the first, as the
             official code does. Without it g2 − g1 contains the noise of two different draws.
         true_gradient: in the first pass, modules of ``model`` with an attribute
@@ -93,7 +93,7 @@ class GNP(OptimizerWrapper):
             (the official code); the second pass is always their ordinary one.
         grad_scaler: the ``torch.amp.GradScaler`` with which the closure scales its loss (fp16).
             ``step`` then unscales, clips and skips the update if a gradient overflowed in either
-            pass, and ``model``'s running statistics are put back; calling
+            pass, and ``model``'s buffers are put back; calling
             ``grad_scaler.update()`` afterwards stays with the training loop.
         direction_every: measure the direction of the climb every so many steps (LookSAM's
             economy, Liu et al., CVPR 2022, arXiv 2203.02714, by other means) and use it for the
@@ -120,6 +120,10 @@ class GNP(OptimizerWrapper):
             ``direction_every`` below 1, or ``true_gradient`` without ``model``.
     """
 
+    prefix = "gnp_"
+    model: nn.Module | None
+    grad_scaler: torch.amp.GradScaler | None
+
     def __init__(
         self,
         base: Optimizer,
@@ -142,16 +146,27 @@ class GNP(OptimizerWrapper):
     ):
         if max_grad_norm is not None and not 0 < max_grad_norm < math.inf:
             raise ValueError(f"max_grad_norm must be positive and finite, not {max_grad_norm}")
+        # All that may refuse comes before the base's groups are touched.
         self._passes = Passes(model, batch_statistics, replay_draws, true_gradient)
-        super().__init__(base, {"r": r, "alpha": alpha, "l2": l2, "adaptive": adaptive})
-        self.model = model
-        self.grad_scaler = grad_scaler
-        self.max_grad_norm = max_grad_norm
         self._scale = loss_scale(grad_scaler, model)
         self._processes = processes_of(model, together=sync_climb)
         self._reference = reference_in_the_mix(normalize_reference, epsilon, self._scale.of)
         fresh = Adaptive(adaptive_eta, epsilon, self._scale.of)
         self._climb = kept_for(direction_every, fresh, with_reference=normalize_reference)
+        super().__init__(base, {"r": r, "alpha": alpha, "l2": l2, "adaptive": adaptive})
+        self.max_grad_norm = max_grad_norm
+        self._fix(
+            model=model,
+            grad_scaler=grad_scaler,
+            sync_climb=sync_climb,
+            normalize_reference=normalize_reference,
+            direction_every=direction_every,
+            epsilon=epsilon,
+            adaptive_eta=adaptive_eta,
+            true_gradient=true_gradient,
+            batch_statistics=batch_statistics,
+            replay_draws=replay_draws,
+        )
         self._first: FirstPass | None = None  # between the two passes
         self._complete = False  # p.grad is g, by two passes without a closure
 
@@ -193,11 +208,12 @@ class GNP(OptimizerWrapper):
         pieces, groups = pieces_of(closure, reference), self._groups()
         reduction = self._begin(len(pieces))
         mean = mean_over(pieces, groups, self.model, copy=self._processes.gradients_are_views)
-        with self._renewing_on_error(), torch.enable_grad(), mean as g:
+        with self._climb.renewing_on_error(), torch.enable_grad(), mean as g:
             for piece in pieces:
                 measures = self._has_penalty() and self._climb.old(piece.index) is None
                 first = piece.reference if measures else piece.closure
-                with self._at_the_weights(reduction, piece.index, first is piece.closure):
+                same_images = piece.same_images or not measures
+                with self._at_the_weights(reduction, piece.index, same_images):
                     loss = first()  # gradient
                 if self.needs_second_pass:
                     with self._at_the_climbed_weights():  # climb; when it ends: return, mix
@@ -313,7 +329,7 @@ class GNP(OptimizerWrapper):
                 "second_pass() comes after first_pass(), and only where needs_second_pass is True"
             )
         reduction = self._first.reduction
-        with self._renewing_on_error(), self._at_the_climbed_weights():
+        with self._climb.renewing_on_error(), self._at_the_climbed_weights():
             yield
         reduction.finish(self.base)
         self._complete = True
@@ -341,15 +357,6 @@ class GNP(OptimizerWrapper):
         if self._complete:
             self._complete = False
             self.renew_direction()
-
-    @contextmanager
-    def _renewing_on_error(self) -> Iterator[None]:
-        """A direction is one that a whole step was made with."""
-        try:
-            yield
-        except BaseException:
-            self.renew_direction()
-            raise
 
     # ------------------------------------------------------------------ groups and state
 

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from gnp.optim.errors import describe
 
-GROUP_SETTINGS = ("r", "alpha", "l2", "adaptive")
-
 
 class Group(NamedTuple):
     """The parameters of a group, and its settings of this moment (``GNP`` says what they are)."""

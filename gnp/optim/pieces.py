@@ -23,11 +23,13 @@ Closure = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class Piece:
-    """``reference`` computes g1: on a part of the piece, or as ``closure`` does."""
+    """``reference`` computes g1: on a part of the piece, or on the ``same_images``, as ``closure``
+    does."""
 
     index: int
     closure: Closure
     reference: Closure
+    same_images: bool
 
 
 def pieces_of(
@@ -47,14 +49,15 @@ def pieces_of(
         )
     references = [reference] if callable(reference) else reference
     if references is None:
-        return [Piece(i, c, c) for i, c in enumerate(closures)]
+        return [Piece(i, c, c, same_images=True) for i, c in enumerate(closures)]
     if (
         not isinstance(references, Sequence)
         or len(references) != len(closures)
         or not all(map(callable, references))
     ):
         raise TypeError("reference must be a closure for each closure")
-    return [Piece(i, *pair) for i, pair in enumerate(zip(closures, references, strict=True))]
+    pairs = enumerate(zip(closures, references, strict=True))
+    return [Piece(i, c, reference, same_images=False) for i, (c, reference) in pairs]
 
 
 class OnePiece:

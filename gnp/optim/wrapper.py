@@ -40,6 +40,18 @@ class OptimizerWrapper(Optimizer):
         super().__init__(groups, {**base.defaults, **defaults})
         self.state = state
 
+    def _fix(self, **values: Any) -> None:
+        """Attributes that can be read, and not be set: what was made of them would not follow."""
+        self.__dict__.update(values, _fixed=frozenset(values))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_fixed", ()):
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is fixed when the optimizer is built; build another "
+                f"one around the same base"
+            )
+        super().__setattr__(name, value)
+
     def _check_own(self, settings: dict[str, Any]) -> None:
         """Refuse what a group's own settings (all of them, by name) cannot be."""
         raise NotImplementedError

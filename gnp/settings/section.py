@@ -29,13 +29,15 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python counts True as 1: ``training.epochs=true`` would be one epoch. In a list, too."""
+        """Python counts True as 1: ``training.epochs=true`` would be one epoch. In a list, too.
+        Nor is 2.0 an integer."""
         annotation = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool):
-            kinds = _kinds(annotation)
-        elif isinstance(value, list) and any(isinstance(element, bool) for element in value):
+        kinds = _kinds(annotation)
+        if isinstance(value, float) and int in kinds and float not in kinds:
+            raise PydanticCustomError("int_type", "a float is no integer")
+        if isinstance(value, list) and any(isinstance(element, bool) for element in value):
             kinds = {kind for part in _parts(annotation) for kind in get_args(part)}
-        else:
+        elif not isinstance(value, bool):
             return value
         if kinds & {int, float} and bool not in kinds:
             raise PydanticCustomError("no_number", "true is no number")
@@ -74,6 +76,8 @@ def expected(field: FieldInfo) -> str:
         for name in ("ge", "gt", "le", "lt")
         if getattr(m, name, None) is not None
     }
+    if section_itself(field.annotation) is not None:
+        return "its settings"
     text = _range_in_words(limits, int in kinds)
     if not text:
         text = next((name for kind, name in TYPE_NAMES.items() if kind in kinds), "another value")
