@@ -171,6 +171,7 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
         ("+training.epohcs=3", r"no setting 'training\.epohcs'.*Did you mean 'training\.epochs'"),
         ("+epochs=3", r"no setting 'epochs'.*Did you mean 'training\.epochs'"),
         ("seed=abc", r"seed: Value 'abc'"),
+        ("training.epochs=2.0", r"training\.epochs: Value '2\.0'"),
         ("training.epochs=1.5", r"training\.epochs: Value '1\.5'"),
         ("training.epochs=0", r"training\.epochs is 0; expected at least 1"),
         ("training.precision=fp8", r"expected one of fp32, bf16, fp16"),

@@ -254,6 +254,7 @@ CONSTANTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore")  # torch's, about its kinds of tensors
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("kind", CONSTANTS)
