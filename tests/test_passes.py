@@ -273,12 +273,19 @@ def test_constant_buffers_of_any_kind_are_no_hindrance(kind, pieces, scaled):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_a_scripted_network_counts_a_batch_once():
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_scripted_network_counts_a_batch_once(pieces, scaled):
     model, x = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)), torch.randn(8, 4)
     scripted = torch.jit.script(model)
-    optimizer = GNP(torch.optim.SGD(scripted.parameters(), lr=0.1), model=scripted)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0) if scaled else None
+    base = torch.optim.SGD(scripted.parameters(), lr=0.1)
+    optimizer = GNP(base, model=scripted, grad_scaler=scaler)
+    closure = closure_for(optimizer, lambda: scripted(x).square().mean(), scaler)
     for _ in range(2):
-        optimizer.step(closure_for(optimizer, lambda: scripted(x).square().mean()))
+        optimizer.step([closure] * pieces)
+        if scaler:
+            scaler.update()
     assert dict(scripted.named_buffers())["1.num_batches_tracked"] == 2
 
 

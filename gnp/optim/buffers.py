@@ -65,7 +65,7 @@ class Buffers:
         copies = {id(now): copy for pair in self._pairs for now, copy in zip(*pair, strict=True)}
         for module, buffers in self._of_module:
             for name, taken in buffers.items():
-                now, before = module._buffers.get(name), copies.get(id(taken))
+                now, before = _buffer(module, name), copies.get(id(taken))
                 if now is None or before is None or _resized(now, before) or not _is_plain(now):
                     continue
                 chosen = torch.where(condition.to(now.device), before, now.detach())
@@ -143,8 +143,12 @@ def average_norm_statistics(
         dist.all_reduce(buffer, group=process_group)
 
 
+def _buffer(module: nn.Module, name: str) -> Tensor | None:
+    return dict(module._buffers).get(name)  # of a scripted module they are in no dict, without get
+
+
 def _has_statistics(module: nn.Module) -> bool:
-    found = [module._buffers.get(name) if name in module._buffers else None for name in STATISTICS]
+    found = [_buffer(module, name) for name in STATISTICS]
     return all(buffer is not None and buffer.is_floating_point() for buffer in found)
 
 

@@ -4,7 +4,7 @@ The ground that everything else takes its settings from. Imports no torch.
 """
 
 from gnp.settings.augmentation import AugmentationSettings
-from gnp.settings.compose import explain, resolve, validate
+from gnp.settings.compose import resolve, validate
 from gnp.settings.dataset import DatasetSettings
 from gnp.settings.messages import ConfigError, checked, suggest
 from gnp.settings.optimizer import OptimizerSettings
@@ -27,7 +27,6 @@ __all__ = [
     "WandbSettings",
     "checked",
     "defaults",
-    "explain",
     "resolve",
     "run_path",
     "setting",
