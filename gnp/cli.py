@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
+from gnp.interruptions import raise_on_signals
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
@@ -39,8 +40,7 @@ def run_cli(
     # Hydra then raises what it would otherwise print and turn into exit(1).
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    # SIGTERM (a scheduler's warning) takes the same way out as Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    raise_on_signals()
     try:
         main()
     except UserError as error:
@@ -97,7 +97,3 @@ def _complain(message: str, status: int) -> int:
     sys.stdout.flush()
     print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
     return status
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from gnp.data import ImageData, batches
+from gnp.interruptions import held_back
 from gnp.optim import average_norm_statistics
 from gnp.settings import Config, defaults, run_path, to_plain
 from gnp.tracking import RunRecord, WandbMirror, describe_environment
@@ -117,9 +119,18 @@ class _Run:
         done = self._resume()
         epochs = self.config.training.epochs
         progress = RunProgress(str(self.folder), epochs, self.steps_per_epoch, done)
-        with progress if self.processes.main else nullcontext():
+        with (
+            held_back() as let_signals_through,
+            progress if self.processes.main else nullcontext(),
+        ):
+
+            def step_done(step: int) -> None:
+                let_signals_through()
+                if self.processes.main:
+                    progress.step_done(step)
+
             for epoch in range(done + 1, epochs + 1):
-                metrics = self._epoch(epoch, progress)
+                metrics = self._epoch(epoch, step_done)
                 if self.processes.main:
                     self.record.add_metrics(metrics)
                     self.wandb.log(metrics, step=epoch)
@@ -135,12 +146,12 @@ class _Run:
             progress.finished(summary)
         return self.processes.from_main(summary)
 
-    def _epoch(self, epoch: int, progress: RunProgress) -> dict[str, Any]:
+    def _epoch(self, epoch: int, step_done: Callable[[int], None]) -> dict[str, Any]:
         """One epoch: a function of the weights, the optimizer's state and (seed, epoch) alone."""
         started = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
         try:
-            train = self._train(epoch, progress)
+            train = self._train(epoch, step_done)
             if self.processes.count > 1:
                 average_norm_statistics(self.model)
             trained = time.perf_counter() - started
@@ -161,7 +172,7 @@ class _Run:
             "seconds": round(time.perf_counter() - started, 3),
         }
 
-    def _train(self, epoch: int, progress: RunProgress) -> Average:
+    def _train(self, epoch: int, step_done: Callable[[int], None]) -> Average:
         config, rank = self.config, self.processes.rank
         self.generator.manual_seed(stream_seed(config.seed, "data", epoch))
         # The first process draws what it would alone; the others draw for other images.
@@ -186,7 +197,7 @@ class _Run:
             sharpness_batch=config.training.sharpness_batch,
             reference_every=config.optimizer.reference_every,
             metrics_of=config.training.train_metrics,
-            progress=progress.step_done if self.processes.main else lambda step: None,
+            progress=step_done,
             processes=self.processes,
         )
 
