@@ -1,5 +1,6 @@
 """Loading: torchvision's real code on small files of its format, folders, drawn pictures."""
 
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from gnp.data import DataError, load_dataset
+from gnp.data import DataError, ImageData, Split, load_dataset
 from gnp.data.sources.folder import CACHE_NAME
 from gnp.data.sources.synthetic import draw_synthetic
 from gnp.settings import ConfigError, DatasetSettings, checked
@@ -173,6 +174,67 @@ def test_another_subset_seed_takes_other_images():
 def test_more_images_than_there_are_is_refused(settings):
     with pytest.raises(DataError, match=r"the smallest class has 12 training images"):
         synthetic(**settings)
+
+
+# ---------------------------------------------------------------------- digest
+
+
+def changed(data, split, change):
+    """``data`` with one of its splits' (images, labels) cloned and changed."""
+    old = getattr(data, split)
+    images, labels = change(old.images.clone(), old.labels.clone())
+    return dataclasses.replace(data, **{split: Split(images, labels)})
+
+
+def one_pixel(images, labels):
+    images[3, 1, 5, 5] ^= 1
+    return images, labels
+
+
+def two_labels_swapped(images, labels):
+    first, other = 0, int((labels != labels[0]).nonzero()[0])
+    labels[[first, other]] = labels[[other, first]]
+    return images, labels
+
+
+def another_order(images, labels):
+    return images.flip(0), labels.flip(0)
+
+
+def one_image_less(images, labels):
+    return images[:-1], labels[:-1]
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation"])
+@pytest.mark.parametrize("change", [one_pixel, two_labels_swapped, another_order, one_image_less])
+def test_the_digest_changes_with_what_is_trained_on_or_evaluated(split, change):
+    data = synthetic()
+    assert changed(data, split, lambda *tensors: tensors).digest == data.digest
+    assert changed(data, split, change).digest != data.digest
+
+
+def test_the_digest_says_which_split_is_evaluated():
+    data = synthetic()
+    assert len(data.digest) == 16
+    assert dataclasses.replace(data, evaluated="validation").digest != data.digest
+    assert synthetic(train_per_class=5).digest != data.digest
+    assert synthetic(validation_per_class=4).digest != data.digest
+
+
+def test_the_digest_is_the_same_from_pictures_from_their_cache_and_from_torchvision(cifar):
+    data = load_cifar(cifar, download=False)
+    splits = []
+    for name, split in (("train", data.train), ("test", data.evaluation)):
+        order = torch.argsort(split.labels, stable=True)
+        for k, i in enumerate(order.tolist()):
+            file = cifar / name / str(int(split.labels[i])) / f"{k:02d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.images[i].permute(1, 2, 0).numpy()).save(file)
+        splits.append(split.take(order))
+    sorted_data = ImageData(*splits, "test", 10, data.mean, data.std)
+    from_pictures, from_cache = (load("folder", 10, root=str(cifar)) for _ in range(2))
+    assert (cifar / CACHE_NAME).exists()
+    assert from_pictures.digest == from_cache.digest == sorted_data.digest
 
 
 # ---------------------------------------------------------------------- synthetic

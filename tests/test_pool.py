@@ -15,7 +15,7 @@ from records import spec
 
 from gnp.cli import PARENT_VARIABLE
 from gnp.jobs import Pool, cpu_slots, gpu_slots
-from gnp.tracking.record import lock_run
+from gnp.tracking.lock import lock_run
 
 CHILD = """
 import json, os, sys, time

@@ -3,7 +3,9 @@
 CIFAR is 150 MB as uint8: it lives on the device, and no worker process ever touches it.
 """
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from torch import Tensor
 from gnp.data.errors import DataError
 from gnp.data.sources import load_source
 from gnp.settings import DatasetSettings
+
+DIGEST_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,22 @@ class ImageData:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name what is trained on and evaluated, in its order.
+
+        They are of the pixels, the labels and which split is evaluated: the same on every device
+        and from whatever files the images were read. ``mean`` and ``std`` are settings, and not in
+        it. CIFAR takes 0.1 to 0.5 s.
+        """
+        digest = hashlib.sha256(self.evaluated.encode())
+        for split in (self.train, self.evaluation):
+            for tensor in (split.images, split.labels):
+                array = tensor.cpu().contiguous().numpy()
+                digest.update(f"\n{array.dtype} {array.shape}\n".encode())
+                digest.update(array.data)
+        return digest.hexdigest()[:DIGEST_DIGITS]
 
 
 def load_dataset(settings: DatasetSettings, device: torch.device | str = "cpu") -> ImageData:

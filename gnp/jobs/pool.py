@@ -18,7 +18,8 @@ from pathlib import Path
 from gnp.cli import PARENT_VARIABLE
 from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
-from gnp.tracking.record import LOCK_FD_VARIABLE, lock_run, read_summary
+from gnp.tracking.lock import LOCK_FD_VARIABLE, lock_run
+from gnp.tracking.record import read_summary
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5

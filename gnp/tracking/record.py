@@ -9,7 +9,6 @@
 ``gnp.tables`` reads these files; so may anything else.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -20,9 +19,7 @@ import yaml
 
 from gnp.errors import UserError
 from gnp.tracking.files import remove_leftovers, write_json, write_text
-
-LOCK_NAME = ".lock"
-LOCK_FD_VARIABLE = "GNP_LOCK_FD"
+from gnp.tracking.lock import inherited_lock, lock_run
 
 # Where files lie: said on the command line, recorded nowhere, so that a record can be published.
 PLACES = (("root",), ("data_root",), ("dataset", "root"))
@@ -56,7 +53,7 @@ class RunRecord:
     ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _inherited_lock(self.folder)
+        self._lock = inherited_lock(self.folder)
         if self._lock is None:
             self._lock = lock_run(self.folder)
         if self._lock is None:
@@ -158,32 +155,6 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 def dump_yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-
-
-def lock_run(folder: Path) -> int | None:
-    """A descriptor that locks the folder while it is open here or in a child, or None if taken."""
-    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _inherited_lock(folder: Path) -> int | None:
-    """The lock on ``folder`` that a table runner took for us, if it started this process."""
-    value = os.environ.pop(LOCK_FD_VARIABLE, None)
-    if value is None:
-        return None
-    try:
-        ours, wanted = os.fstat(int(value)), os.stat(folder / LOCK_NAME)
-    except OSError:
-        return None
-    if not os.path.samestat(ours, wanted):
-        return None
-    os.set_inheritable(int(value), False)
-    return int(value)
 
 
 def config_difference(
