@@ -20,7 +20,9 @@ def main() -> int:
     parser.add_argument("root", help="a results root: the folder that has runs/ in it")
     parser.add_argument("--csv", type=Path, help="also write them to this file")
     arguments = parser.parse_args()
-    runs = list_runs(arguments.root, defaults())
+    runs, complaints = list_runs(arguments.root, defaults())
+    for complaint in complaints:
+        print(f"list_runs.py: {complaint}", file=sys.stderr)
     if not runs:
         print(f"list_runs.py: no finished runs below {arguments.root}/runs", file=sys.stderr)
         return 2
@@ -28,7 +30,7 @@ def main() -> int:
     if arguments.csv:
         write_text(arguments.csv, to_csv(runs))
         print(f"written: {arguments.csv}")
-    return 0
+    return 1 if complaints else 0
 
 
 def aligned(runs: list[dict]) -> str:

@@ -4,13 +4,14 @@ Trains the missing runs in child processes, then draws. ``--help`` lists the stu
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
-from gnp.jobs import reproduce
+from gnp.jobs import WantedConfigs, reproduce
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
@@ -24,9 +25,9 @@ def main(composed: DictConfig) -> None:
     spec, how = load(composed, StudySpec, StudyJobSettings)
     command = command_line("scripts/parameter_study.py")
     if not how.render_only:
-        reproduce(spec, list(spec.runs()), how, TRAIN, lambda: render(spec, how.root, command))
+        reproduce(spec, list(spec.runs()), how, TRAIN, partial(render, spec, how.root, command))
     elif not how.dry_run:
-        render(spec, how.root, command)
+        render(spec, how.root, command, WantedConfigs(spec, how.root))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
+from gnp.jobs import WantedConfigs
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
 from gnp.settings.job import JobSettings, load, setting_names_of
@@ -17,7 +18,8 @@ from gnp.tables import TableSpec, render
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TableSpec, JobSettings)
-    render(spec, how.root, command_line("scripts/reproduce_table.py"))
+    wanted = WantedConfigs(spec, how.root)
+    render(spec, how.root, command_line("scripts/reproduce_table.py"), wanted)
 
 
 if __name__ == "__main__":

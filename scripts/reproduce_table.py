@@ -4,6 +4,7 @@ Trains the missing runs in child processes, then renders. ``--help`` lists the t
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -23,7 +24,7 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TableSpec, JobSettings)
     command = command_line("scripts/reproduce_table.py")
-    reproduce(spec, list(spec.runs()), how, TRAIN, lambda: render(spec, how.root, command))
+    reproduce(spec, list(spec.runs()), how, TRAIN, partial(render, spec, how.root, command))
 
 
 if __name__ == "__main__":

@@ -29,26 +29,36 @@ def spec(**changes):
     return TableSpec.from_config({**SPEC, "parts": {"cnn": part}, **changes})
 
 
-def write_record(root, run, errors, evaluated="test", **config):
+def write_record(root, run, errors, evaluated="test", data=None, **config):
     """``errors`` are the test errors of its epochs."""
     folder = run.folder(root)
-    folder.mkdir(parents=True)
-    config = {"experiment": "e", "seed": run.seed, "training": {"epochs": len(errors)}, **config}
+    folder.mkdir(parents=True, exist_ok=True)
+    *experiment, place, method, _ = run.path.parts
+    dataset, augmentation = place.rsplit("-", 1)
+    config = {
+        "experiment": "/".join(experiment),
+        "method": method,
+        "seed": run.seed,
+        "dataset": {"name": dataset},
+        "augmentation": {"name": augmentation},
+        "training": {"epochs": len(errors)},
+        **config,
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     lines = [
         {"epoch": i, "train_error": e / 2, f"{evaluated}_error": e, "seconds": 1.0}
         for i, e in enumerate(errors, start=1)
     ]
     code = {"commit": "0123456789", "modified": run.seed == 1, "hash": "feedbeef"}
-    (folder / "environment.json").write_text(json.dumps([{"code": code}]))
+    start = {"code": code} if data is None else {"code": code, "data": data}
+    (folder / "environment.json").write_text(json.dumps([start]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     best = min(range(len(errors)), key=errors.__getitem__)
-    cell = run.cell
     summary = {
-        "experiment": cell.experiment,
-        "dataset": cell.column.dataset,
-        "augmentation": cell.augmentation,
-        "method": cell.path.name,
+        "experiment": "/".join(experiment),
+        "dataset": dataset,
+        "augmentation": augmentation,
+        "method": method,
         "seed": run.seed,
         "evaluated": evaluated,
         "epochs": len(errors),
@@ -57,3 +67,4 @@ def write_record(root, run, errors, evaluated="test", **config):
         "seconds": 10.0,
     }
     (folder / "summary.json").write_text(json.dumps(summary))
+    return folder

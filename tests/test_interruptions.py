@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnp.interruptions import held_back
-from gnp.training.checkpoint import load_checkpoint
+from gnp.training.checkpoint import read_checkpoint
 from gnp.training.run import folder_of, run
 
 
@@ -80,4 +80,4 @@ def test_a_signal_inside_a_save_leaves_a_whole_checkpoint(tiny, tmp_path, monkey
     monkeypatch.setattr(torch, "save", lambda state, file: real(state, Interrupting(file)))
     with pytest.raises(KeyboardInterrupt):
         run(config)
-    assert load_checkpoint(folder_of(config) / "checkpoint.pt")["epoch"] == 1
+    assert read_checkpoint(folder_of(config) / "checkpoint.pt")["epoch"] == 1

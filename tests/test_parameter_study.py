@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import os
 import shutil
@@ -12,12 +11,12 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
-import yaml
+import records
 from conftest import CONFIGS, ROOT
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from gnp.jobs import ConfigMismatch, check_configs
+from gnp.jobs import SeriesMismatch, WantedConfigs, check_records
 from gnp.settings import defaults, resolve, run_path
 from gnp.studies import Point, StudyError, StudySpec, collect, write_outputs
 from gnp.studies.plots import SAM, STANDARD, colour_range
@@ -48,16 +47,10 @@ def spec(**changes):
     return StudySpec.from_config({**STUDY, **changes})
 
 
-def write_record(root, run, error, evaluated="test", **config):
-    folder = run.folder(root)
-    folder.mkdir(parents=True)
-    optimizer = {"r": run.point.r, "alpha": run.point.alpha, **config.pop("optimizer", {})}
-    config = {"method": run.point.method, "seed": run.seed, "optimizer": optimizer, **config}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    final = {f"{evaluated}_error": error}
-    best = {"epoch": 1, f"{evaluated}_error": error / 2}
-    summary = {"evaluated": evaluated, "final": final, "best": best}
-    (folder / "summary.json").write_text(json.dumps(summary))
+def write_record(root, run, error, optimizer=None, **kind):
+    """The last of two epochs has this error, the first half of it."""
+    optimizer = {"r": run.point.r, "alpha": run.point.alpha, **(optimizer or {})}
+    records.write_record(root, run, [error / 2, error], optimizer=optimizer, **kind)
 
 
 def study_of(root, error=lambda run: 5.0 + run.seed + run.point.r, **changes):
@@ -199,7 +192,7 @@ def test_a_record_that_does_not_name_a_setting_has_its_default(tmp_path, epsilon
     old, new = s.runs()
     write_record(tmp_path, old, 5.0)
     write_record(tmp_path, new, 5.0, optimizer={"epsilon": epsilon})
-    warnings = collect(s, tmp_path, defaults=known).warnings
+    warnings = collect(s, tmp_path, unrecorded=known).warnings
     assert bool(warnings) == warned
     assert all("optimizer.epsilon" in warning for warning in warnings)
 
@@ -397,8 +390,10 @@ def test_every_study_names_runs_that_exist(name):
 def test_overrides_that_make_a_run_another_one_are_refused(tmp_path, override):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         spec = load("study=smoke", f"study.overrides=['{override}']")
-        with pytest.raises(ConfigMismatch, match="overrides change which run it is"):
-            check_configs(spec, list(spec.runs()), str(tmp_path))
+        with pytest.raises(SeriesMismatch, match="overrides change which run it is"):
+            check_records(
+                spec, list(spec.runs()), str(tmp_path), WantedConfigs(spec, str(tmp_path))
+            )
 
 
 SMALL = [

@@ -1,6 +1,5 @@
 """The pool of child processes, with children that do what a test tells them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
-from records import spec
+from records import spec, write_record
 
 from gnp.cli import PARENT_VARIABLE
 from gnp.jobs import Pool, cpu_slots, gpu_slots
 from gnp.tracking.lock import lock_run
+from gnp.tracking.reading import read_summary
 
 CHILD = """
 import json, os, sys, time
@@ -28,12 +29,20 @@ with open(Path(settings["root"], "starts"), "a") as starts:
     starts.write(f"{folder} {os.getpid()}\\n")
 """
 
-FINISH = """
+FINISH = f"""
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from records import spec, write_record
+run = next(r for r in spec(seeds=[int(settings["seed"])]).runs()
+           if r.folder(settings["root"]) == folder)
 print("working")
-(folder / "summary.json").write_text(json.dumps(
-    {"evaluated": "test", "final": {"test_error": 1.0}, "seconds": 1, "settings": settings,
-     "slot": os.environ.get("CUDA_VISIBLE_DEVICES")}))
+write_record(settings["root"], run, [1.0], settings=settings)
 """
+
+
+def settings_of(pool, root):
+    """What the child of a finished run was told."""
+    run, _ = pool.finished[0]
+    return yaml.safe_load((run.folder(root) / "config.yaml").read_text())["settings"]
 
 
 def script(tmp_path, body=FINISH):
@@ -48,18 +57,18 @@ def starts(root):
 
 def test_every_run_is_trained_once_with_its_settings(tmp_path):
     runs = list(spec(seeds=[0]).runs())
-    pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(2, 2), ["training.epochs=1"])
+    pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(2, 2), overrides=["training.epochs=1"])
     pool.run()
     assert {run for run, _ in pool.finished} == set(runs)
     assert pool.failed == []
     assert len(starts(tmp_path)) == 4
-    settings = pool.finished[0][1]["settings"]
+    settings = settings_of(pool, tmp_path)
     assert settings["training.epochs"] == "1"
     assert settings["runtime.threads"] == "1"
     pool = Pool(list(spec(seeds=[7]).runs()), tmp_path, script(tmp_path), cpu_slots(1, 2),
-                ["runtime.threads=5"])  # fmt: skip
+                overrides=["runtime.threads=5"])  # fmt: skip
     pool.run()
-    assert pool.finished[0][1]["settings"]["runtime.threads"] == "5"
+    assert settings_of(pool, tmp_path)["runtime.threads"] == "5"
     assert (runs[0].folder(tmp_path) / "log.txt").read_text() == "working\n"
 
 
@@ -76,14 +85,14 @@ def test_a_child_that_raises_or_dies_hard_costs_its_own_run_only(tmp_path):
     assert len(pool.finished) == 2
     messages = sorted(str(f) for f in pool.failed)
     assert "e/d-basic/gnp/seed0: exit status 1; RuntimeError: no luck" in messages[0]
-    assert "e/d-cutout/gnp/seed0: signal 11; it printed nothing" in messages[1]
+    assert "e/d-cutout/gnp/seed0: signal 11 (Segmentation fault); it printed nothing" in messages[1]
     assert "Traceback" in (runs[2].folder(tmp_path) / "log.txt").read_text()
 
 
 def test_a_child_that_ends_well_without_a_summary_has_failed(tmp_path):
     pool = Pool(list(spec(seeds=[0]).runs())[:1], tmp_path, script(tmp_path, ""), cpu_slots(1, 1))
     pool.run()
-    assert pool.failed[0].status == 0
+    assert "exit status 0; it printed nothing" in str(pool.failed[0])
 
 
 def test_no_more_children_than_slots(tmp_path):
@@ -121,13 +130,11 @@ def test_a_run_locked_by_another_process_is_waited_for_and_taken_when_left(tmp_p
 
 def test_a_run_that_another_process_finished_is_not_trained_again(tmp_path):
     runs = list(spec(seeds=[0]).runs())
-    folder = runs[0].folder(tmp_path)
-    folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps({"mark": 1}))
+    folder = write_record(tmp_path, runs[0], [5.0])
     pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(2, 2))
     pool.run()
     assert len(starts(tmp_path)) == 3
-    assert (runs[0], {"mark": 1}) in pool.finished
+    assert (runs[0], read_summary(folder)) in pool.finished
 
 
 def test_two_pools_on_one_root_do_each_run_once(tmp_path):

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gnp import studies, tables
+from gnp.jobs import WantedConfigs
 from gnp.settings import defaults
 from gnp.studies import text as study_text
 from gnp.tables import text as table_text
@@ -29,7 +30,9 @@ def spec(script, group, name, kind):
 @pytest.mark.parametrize("name", published("tables"))
 def test_a_table_is_whole_and_what_its_records_say(name):
     wanted = spec("reproduce_table", "table", name, tables.TableSpec)
-    table = tables.collect(wanted, RESULTS, defaults=defaults())
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        configs = WantedConfigs(wanted, str(RESULTS))
+        table = tables.collect(wanted, RESULTS, wanted=configs, unrecorded=defaults())
     folder = RESULTS / "tables" / name
     assert not table.missing
     assert not table.warnings
@@ -44,7 +47,9 @@ def test_a_table_is_whole_and_what_its_records_say(name):
 @pytest.mark.parametrize("name", published("studies"))
 def test_a_study_is_whole_and_what_its_records_say(name):
     wanted = spec("parameter_study", "study", name, studies.StudySpec)
-    study = studies.collect(wanted, RESULTS, defaults=defaults())
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        configs = WantedConfigs(wanted, str(RESULTS))
+        study = studies.collect(wanted, RESULTS, wanted=configs, unrecorded=defaults())
     assert not study.missing
     assert not study.warnings
     assert study_text.to_csv(study) == (RESULTS / "studies" / name / "study.csv").read_text()

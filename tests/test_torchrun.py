@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from gnp.training.checkpoint import load_checkpoint
+from gnp.training.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
 SETTINGS = [
@@ -57,7 +57,7 @@ def folder(root):
 
 def result(root):
     lines = [json.loads(line) for line in (folder(root) / "metrics.jsonl").read_text().splitlines()]
-    return lines, load_checkpoint(folder(root) / "checkpoint.pt")
+    return lines, read_checkpoint(folder(root) / "checkpoint.pt")
 
 
 def assert_same(left, right, tolerance):

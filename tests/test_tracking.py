@@ -12,10 +12,17 @@ from conftest import ROOT
 
 from gnp.settings import WandbSettings, checked
 from gnp.tracking import ConfigMismatch, RunBusy, RunRecord, WandbMirror, describe_environment
+from gnp.tracking.compare import config_difference
 from gnp.tracking.files import write_atomically
-from gnp.tracking.record import config_difference, read_metrics
+from gnp.tracking.reading import read_metrics
 
 CONFIG = {"seed": 0, "root": "a", "runtime": {"threads": 1}, "dataset": {"name": "d", "root": "x"}}
+
+
+def begun(folder):
+    record = RunRecord(folder, CONFIG)
+    record.begin({"code": {"hash": "c0de"}}, data="da7a")
+    return record
 
 
 def test_a_run_is_locked_while_its_record_is_open(tmp_path):
@@ -25,7 +32,7 @@ def test_a_run_is_locked_while_its_record_is_open(tmp_path):
 
 
 def test_a_refused_config_leaves_no_lock(tmp_path):
-    RunRecord(tmp_path, CONFIG).close()
+    begun(tmp_path).close()
     with pytest.raises(ConfigMismatch, match="seed: 0 recorded, 1 wanted"):
         RunRecord(tmp_path, {**CONFIG, "seed": 1})
     RunRecord(tmp_path, CONFIG).close()
@@ -44,7 +51,7 @@ def test_where_a_run_runs_is_not_its_identity():
 
 
 def test_where_files_lie_is_not_recorded(tmp_path):
-    RunRecord(tmp_path, CONFIG).close()
+    begun(tmp_path).close()
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {
         "seed": 0,
         "runtime": {"threads": 1},
@@ -53,13 +60,13 @@ def test_where_files_lie_is_not_recorded(tmp_path):
 
 
 def test_metrics_are_read_up_to_a_torn_line(tmp_path):
-    with RunRecord(tmp_path, CONFIG) as record:
+    with begun(tmp_path) as record:
         for epoch in (1, 2, 3):
             record.add_metrics({"epoch": epoch})
         with open(tmp_path / "metrics.jsonl", "a") as file:
             file.write('{"epoch": 4, "lo')
         assert [m["epoch"] for m in read_metrics(tmp_path)] == [1, 2, 3]
-        record.keep_epochs(2)
+        record.set_metrics([{"epoch": 1}, {"epoch": 2}])
     assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
 
 

@@ -3,28 +3,33 @@
 Tables and studies are lists of jobs; this package knows neither, and needs no torch.
 """
 
-from gnp.jobs.check import ConfigMismatch, check_configs
-from gnp.jobs.finished import FinishedRun, differences, read_runs
+from gnp.jobs.check import check_records
+from gnp.jobs.finished import FinishedRun, Records, differences, read_runs, read_series
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Pool
 from gnp.jobs.result import SeedsResult, SeriesResult
 from gnp.jobs.runner import RunsFailed, reproduce
 from gnp.jobs.slots import Slot, choose_slots, cpu_slots, gpu_slots
+from gnp.jobs.wanted import SeriesMismatch, Wanted, WantedConfigs
 
 __all__ = [
-    "ConfigMismatch",
     "FinishedRun",
     "Job",
     "Pool",
+    "Records",
     "RunsFailed",
     "SeedsResult",
+    "SeriesMismatch",
     "SeriesResult",
     "Slot",
-    "check_configs",
+    "Wanted",
+    "WantedConfigs",
+    "check_records",
     "choose_slots",
     "cpu_slots",
     "differences",
     "gpu_slots",
     "read_runs",
+    "read_series",
     "reproduce",
 ]

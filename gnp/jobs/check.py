@@ -1,53 +1,85 @@
-"""Whether runs are those that their settings describe, before any of them is trained."""
+"""Whether the records that are there are of the runs that are wanted, before any is trained."""
 
-from collections.abc import Sequence
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from hydra import compose
-
-from gnp.errors import UserError
+from gnp.jobs.finished import FinishedRun, read_runs
 from gnp.jobs.job import Job
-from gnp.settings import defaults, resolve, run_path, to_plain
+from gnp.jobs.wanted import SeriesMismatch, Wanted
+from gnp.settings import defaults
 from gnp.settings.series import Series
-from gnp.tracking.record import config_difference, read_config
+from gnp.tracking.compare import config_difference
+from gnp.tracking.reading import DamagedRecord, read_config
 
 
-class ConfigMismatch(UserError):
-    """The runs that a table or a study wants are not those that its settings describe."""
-
-
-def check_configs(spec: Series, runs: Sequence[Job], root: str) -> None:
-    """Compose the configs of the first and the last run and of all recorded ones, before any child
-    starts. Two, because an override such as optimizer.alpha=0 may leave the first as it is.
+def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) -> None:
+    """Compare all records under ``root``, half-done ones too, with what is wanted. The configs of
+    the first and the last run are composed in any case: two, because an override such as
+    optimizer.alpha=0 may leave the first as it is.
 
     Args:
         spec: the table or the study that ``runs`` are of.
 
     Raises:
         ConfigError: a setting of the spec does not exist or has a wrong value.
-        ConfigMismatch: an override makes a run another one, or a record was made with another
-            config; shows the differences.
+        SeriesMismatch: an override makes a run another one, or a record was made with another
+            config or on other data; shows the differences.
     """
+    wanted(runs[0])
+    wanted(runs[-1])
     complaints = []
     for run in runs:
-        recorded = read_config(run.folder(root))
-        if recorded is None and run not in (runs[0], runs[-1]):
+        try:
+            recorded = read_config(run.folder(root))
+        except DamagedRecord:  # its own start mends it or says what to do
             continue
-        config = resolve(compose("train", [*run.settings(), f"root={root}", *spec.overrides]))
-        place = (str(run_path(config)), config.root)
-        change = run.change_in(config.optimizer)
-        if place != (str(run.path), root) or change:
-            raise ConfigMismatch(
-                f"{spec.kind} {spec.name}: overrides change which run it is: {run.path} in {root} "
-                f"became {place[0]} in {place[1]}{change}; set root=… and {spec.kind}.…=… instead"
-            )
         if recorded is not None and (
-            difference := config_difference(recorded, to_plain(config), defaults())
+            difference := config_difference(recorded, wanted(run), defaults())
         ):
             complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
     if complaints:
-        raise ConfigMismatch(
+        raise SeriesMismatch(
             f"{len(complaints)} recorded runs have another config than {spec.kind} {spec.name} "
             f"wants:\n"
             + "\n".join(complaints)
             + "\nDelete those folders to train them again, or take another root=…."
         )
+    finished = read_runs(runs, root, wanted, defaults()).finished
+    if strangers := _on_other_data(finished, wanted):
+        raise SeriesMismatch(
+            f"{len(strangers)} recorded runs were trained on other images and labels than are "
+            f"loaded now:\n"
+            + "\n".join(f"  {run.folder}" for run in strangers)
+            + "\nSet the data set's place back (dataset.root=…, data_root=…), or take another "
+            "root=…."
+        )
+
+
+def _on_other_data(finished: Sequence[FinishedRun], wanted: Wanted) -> list[FinishedRun]:
+    """The runs whose digest is not that of their data set as it is now.
+
+    Data that are not there cannot be compared: a record does not need them to be shown.
+    """
+    datasets: dict[str, Mapping[str, Any]] = {}
+    recorded = [(f, wanted(f.run)["dataset"]) for f in finished if f.record.data is not None]
+    for _, dataset in recorded:
+        datasets.setdefault(json.dumps(dataset), dataset)
+    if not datasets:
+        return []
+    # In a process of its own: what reads records needs no torch.
+    done = subprocess.run(
+        [sys.executable, "-m", "gnp.data"],
+        input=json.dumps(list(datasets.values())),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        reason = (done.stderr.strip() or "it printed nothing").splitlines()[-1]
+        raise SeriesMismatch(f"the data cannot be compared with those of the records: {reason}")
+    digests = dict(zip(datasets, json.loads(done.stdout), strict=True))
+    return [
+        f for f, dataset in recorded if digests[json.dumps(dataset)] not in (None, f.record.data)
+    ]

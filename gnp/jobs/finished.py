@@ -1,44 +1,50 @@
 """What the records under a results root say of runs: which are finished, and with what."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gnp.jobs.job import Job
-from gnp.tracking.record import (
-    config_difference,
-    read_config,
-    read_environments,
-    read_metrics,
-    read_summary,
-)
+from gnp.jobs.wanted import SeriesMismatch, Wanted
+from gnp.tracking.compare import config_difference
+from gnp.tracking.reading import DamagedRecord, FinishedRecord, read_finished
+
+Cell = TypeVar("Cell", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that has a summary. The other files of its record are read when they are wanted."""
+    """A run whose record is whole."""
 
     run: Job
-    folder: Path
-    summary: dict[str, Any]
+    record: FinishedRecord
 
-    @cached_property
+    @property
+    def folder(self) -> Path:
+        return self.record.folder
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return self.record.summary
+
+    @property
     def config(self) -> dict[str, Any]:
-        return read_config(self.folder) or {}
+        return self.record.config
 
-    @cached_property
+    @property
     def metrics(self) -> list[dict[str, Any]]:
         """An entry an epoch."""
-        return read_metrics(self.folder)
+        return self.record.metrics
 
     @property
     def code(self) -> str:
         """The commits that it was trained with; a star marks sources changed since."""
-        codes = [e["code"] for e in read_environments(self.folder)]
-        names = [f"{(c['commit'] or c['hash'])[:8]}{'*' if c['modified'] else ''}" for c in codes]
-        return " ".join(dict.fromkeys(names))
+        codes = [e.get("code", {}) for e in self.record.environments]
+        names = [(c.get("commit") or c.get("hash") or "unknown")[:8] for c in codes]
+        stars = ["*" if c.get("modified") else "" for c in codes]
+        return " ".join(dict.fromkeys(map("".join, zip(names, stars, strict=True))))
 
     @property
     def error_name(self) -> str:
@@ -55,33 +61,149 @@ class FinishedRun:
         return self.summary["best"][self.error_name]
 
 
-def read_runs(runs: Iterable[Job], root: str | Path) -> tuple[list[FinishedRun], list[Job]]:
-    """Those that are finished and those that are missing, each in the order of ``runs``."""
-    finished, missing = [], []
+@dataclass(frozen=True)
+class OtherRun:
+    """A record, whole, of a run with another config than is wanted here."""
+
+    run: Job
+    folder: Path
+    difference: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.folder} was made with another config: {'; '.join(self.difference)}"
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was found of some runs, each list in their order. A run is in one of ``finished``,
+    ``absent``, ``damaged``, ``others``."""
+
+    finished: list[FinishedRun] = field(default_factory=list)
+    absent: list[Job] = field(default_factory=list)
+    damaged: list[tuple[Job, DamagedRecord]] = field(default_factory=list)
+    others: list[OtherRun] = field(default_factory=list)
+
+    @property
+    def missing(self) -> list[Job]:
+        """The runs that no number is shown of."""
+        return [*self.absent, *(run for run, _ in self.damaged), *(o.run for o in self.others)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each record that is there and not used."""
+        return [
+            *(f"{e}; the command that trains it makes it again" for _, e in self.damaged),
+            *(f"{other}; it is left out" for other in self.others),
+        ]
+
+
+def find_record(
+    run: Job, root: str | Path, wanted: Wanted | None, unrecorded: Mapping[str, Any] = {}
+) -> FinishedRun | OtherRun | None:
+    """A run's record, compared with its wanted config; None if it is not finished.
+
+    Raises:
+        DamagedRecord: it is not whole.
+    """
+    folder = run.folder(root)
+    record = read_finished(folder)
+    if record is None:
+        return None
+    if wanted is not None and (
+        difference := config_difference(record.config, wanted(run), unrecorded)
+    ):
+        return OtherRun(run, folder, difference)
+    return FinishedRun(run, record)
+
+
+def read_runs(
+    runs: Iterable[Job],
+    root: str | Path,
+    wanted: Wanted | None = None,
+    unrecorded: Mapping[str, Any] = {},
+) -> Records:
+    """Read and prove the records of some runs.
+
+    Args:
+        wanted: the config that a run must have been made with; None compares nothing.
+        unrecorded: what a record that does not name a setting was made with.
+    """
+    records = Records()
     for run in runs:
-        folder = run.folder(root)
-        summary = read_summary(folder)
-        if summary is None:
-            missing.append(run)
+        try:
+            found = find_record(run, root, wanted, unrecorded)
+        except DamagedRecord as error:
+            records.damaged.append((run, error))
+            continue
+        if found is None:
+            records.absent.append(run)
+        elif isinstance(found, OtherRun):
+            records.others.append(found)
         else:
-            finished.append(FinishedRun(run, folder, summary))
-    return finished, missing
+            records.finished.append(found)
+    return records
+
+
+def read_series(
+    cells: Mapping[Cell, Sequence[Job]],
+    root: str | Path,
+    wanted: Wanted | None,
+    unrecorded: Mapping[str, Any],
+) -> tuple[dict[Cell, Records], list[str]]:
+    """The records of all runs of a table or a study, and warnings about those that are left out.
+
+    Args:
+        cells: what is shown as one → its runs.
+        wanted, unrecorded: as in ``read_runs``.
+
+    Raises:
+        SeriesMismatch: there are records, and not one was made with the wanted config.
+    """
+    read = {cell: read_runs(runs, root, wanted, unrecorded) for cell, runs in cells.items()}
+    _leave_out_other_data(read.values())
+    others = [other for records in read.values() for other in records.others]
+    if others and not any(records.finished for records in read.values()):
+        raise SeriesMismatch(
+            f"none of the {len(others)} finished runs in {root} was made with these settings:\n"
+            f"  {others[0]}\nSay what they were trained with (overrides=[…]), or take another "
+            f"root=…."
+        )
+    return read, [warning for records in read.values() for warning in records.warnings]
+
+
+def _leave_out_other_data(read: Iterable[Records]) -> None:
+    """Of the runs that name one data set, those that were trained on other images and labels than
+    most are no longer ``finished``."""
+    read = list(read)
+    digests: dict[str, Counter[str]] = defaultdict(Counter)
+    for records in read:
+        for f in records.finished:
+            if f.record.data is not None:
+                digests[repr(f.config.get("dataset"))][f.record.data] += 1
+    for records in read:
+        for f in list(records.finished):
+            counts = digests[repr(f.config.get("dataset"))]
+            if f.record.data is None or f.record.data == counts.most_common(1)[0][0]:
+                continue
+            records.finished.remove(f)
+            what = f"images and labels of digest {f.record.data}, not the other runs' of that name"
+            records.others.append(OtherRun(f.run, f.folder, [what]))
 
 
 def differences(
     finished: Sequence[FinishedRun],
     comparable: Callable[[dict[str, Any]], dict[str, Any]],
-    defaults: Mapping[str, Any],
+    unrecorded: Mapping[str, Any],
 ) -> list[str]:
     """A warning for each run whose config differs from that of the first one.
 
     Args:
         comparable: a config → it without what may differ.
-        defaults: what a record that does not name a setting was made with.
+        unrecorded: what a record that does not name a setting was made with.
     """
     configs = [comparable(f.config) for f in finished]
     return [
         f"{f.run.path} and {finished[0].run.path} differ: {'; '.join(difference)}"
         for f, config in zip(finished, configs, strict=True)
-        if (difference := config_difference(configs[0], config, defaults))
+        if (difference := config_difference(configs[0], config, unrecorded))
     ]

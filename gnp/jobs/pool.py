@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnp.cli import PARENT_VARIABLE
+from gnp.jobs.finished import FinishedRun, OtherRun, find_record
 from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
+from gnp.jobs.wanted import Wanted
+from gnp.settings import defaults
 from gnp.tracking.lock import LOCK_FD_VARIABLE, lock_run
-from gnp.tracking.record import read_summary
+from gnp.tracking.reading import DamagedRecord
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5
@@ -27,15 +30,13 @@ GRACE_SECONDS = 5
 
 @dataclass(frozen=True)
 class Failure:
+    """A run that was not finished, and why."""
+
     run: Job
-    status: int
-    log: Path
+    reason: str
 
     def __str__(self) -> str:
-        how = f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1] if lines else "it printed nothing"
-        return f"{self.run.path}: {how}; {last} (all of it in {self.log})"
+        return f"{self.run.path}: {self.reason}"
 
 
 @dataclass
@@ -45,8 +46,9 @@ class Active:
     run: Job
     slot: Slot
     process: subprocess.Popen
-    folder: Path
     started: float
+    log: Path
+    log_before: int  # bytes that earlier starts left in it
 
 
 class Pool:
@@ -57,6 +59,8 @@ class Pool:
         root: the results root.
         train: the training script.
         slots: where; at least one.
+        wanted: the config of each run: a record that another process makes meanwhile is compared
+            with it; None compares nothing.
         overrides: further settings for every run.
         watch: called a few times a second with the pool, to show it.
 
@@ -70,6 +74,7 @@ class Pool:
         root: str | Path,
         train: Path,
         slots: Sequence[Slot],
+        wanted: Wanted | None = None,
         overrides: Sequence[str] = (),
         watch: Callable[["Pool"], None] = lambda pool: None,
     ):
@@ -79,7 +84,7 @@ class Pool:
         self.failed: list[Failure] = []
         self.active: list[Active] = []
         self._root, self._train, self._overrides = Path(root), train, list(overrides)
-        self._free, self._watch = list(slots), watch
+        self._free, self._watch, self._wanted = list(slots), watch, wanted
 
     def run(self) -> None:
         """Returns when every run is finished, here or by another process, or has failed.
@@ -103,23 +108,43 @@ class Pool:
             if not self._free:
                 return
             run = self.waiting.popleft()
-            folder = run.folder(self._root)
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = lock_run(folder)
-            if lock is None:
-                self.waiting.append(run)
-                continue
             try:
-                if (summary := read_summary(folder)) is not None:
-                    self.finished.append((run, summary))  # by another process, meanwhile
-                    continue
-                slot = self._free.pop(0)
-                process = self._spawn(run, slot, folder, lock)
-                self.active.append(Active(run, slot, process, folder, time.monotonic()))
-            finally:
-                os.close(lock)  # the child has its own copy, and with it the lock
+                self._start_one(run)
+            except OSError as error:  # a folder or a file of the wrong kind, no room, no right
+                self.failed.append(Failure(run, str(error)))
 
-    def _spawn(self, run: Job, slot: Slot, folder: Path, lock: int) -> subprocess.Popen:
+    def _start_one(self, run: Job) -> None:
+        folder = run.folder(self._root)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_run(folder)
+        if lock is None:
+            self.waiting.append(run)
+            return
+        try:
+            if not self._take_record(run):  # another process may have made it, meanwhile
+                process, log, log_before = self._spawn(run, self._free[0], folder, lock)
+                slot = self._free.pop(0)
+                self.active.append(Active(run, slot, process, time.monotonic(), log, log_before))
+        finally:
+            os.close(lock)  # the child has its own copy, and with it the lock
+
+    def _take_record(self, run: Job) -> bool:
+        """Whether the run has a finished record; then it is listed as finished, or as failed if
+        another job with other settings made it. A damaged one is none: a child mends it."""
+        try:
+            found = find_record(run, self._root, self._wanted, defaults())
+        except DamagedRecord:
+            return False
+        if isinstance(found, FinishedRun):
+            self.finished.append((run, found.summary))
+        elif isinstance(found, OtherRun):
+            self.failed.append(Failure(run, str(found)))
+        return found is not None
+
+    def _spawn(
+        self, run: Job, slot: Slot, folder: Path, lock: int
+    ) -> tuple[subprocess.Popen, Path, int]:
+        """The child, its log, and how many bytes that had before."""
         command = [
             sys.executable,
             str(self._train),
@@ -136,7 +161,8 @@ class Pool:
             "PYTHONUNBUFFERED": "1",
         }
         with open(folder / "log.txt", "ab") as log:
-            return subprocess.Popen(
+            before = log.tell()
+            process = subprocess.Popen(
                 command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -146,6 +172,7 @@ class Pool:
                 # Ctrl-C on the terminal is for this process, which then stops its children.
                 start_new_session=True,
             )
+        return process, folder / "log.txt", before
 
     def _reap(self) -> None:
         for child in list(self.active):
@@ -154,11 +181,9 @@ class Pool:
                 continue
             self.active.remove(child)
             self._free.append(child.slot)
-            summary = read_summary(child.folder)
-            if summary is not None:  # written last: what came after it cannot matter
-                self.finished.append((child.run, summary))
-            else:
-                self.failed.append(Failure(child.run, status, child.folder / "log.txt"))
+            # The summary is written last: what came after it cannot matter.
+            if not self._take_record(child.run):
+                self.failed.append(Failure(child.run, how_it_ended(child, status)))
 
     def _stop(self) -> None:
         for child in self.active:
@@ -170,3 +195,22 @@ class Pool:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+
+
+def how_it_ended(child: Active, status: int) -> str:
+    """The status of a child that left no finished record, and the last that this start printed."""
+    if status < 0:
+        how = f"signal {-status} ({signal.strsignal(-status)})"
+        if -status == signal.SIGKILL:
+            how += ", as the system does when memory runs out"
+    else:
+        how = f"exit status {status}"
+    try:
+        with open(child.log, "rb") as log:
+            log.seek(child.log_before)
+            printed = log.read().decode(errors="replace")
+    except OSError as error:
+        return f"{how}; what it printed is gone ({error})"
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    last = lines[-1] if lines else "it printed nothing"
+    return f"{how}; {last} (all of it in {child.log})"

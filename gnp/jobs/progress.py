@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from gnp.jobs.pool import Active, Pool
-from gnp.tracking.record import read_config, read_metrics
+from gnp.tracking.reading import DamagedRecord, read_config, read_metrics
 
 HEARTBEAT_SECONDS = 30
 REFRESH_SECONDS = 1.0
@@ -93,8 +93,11 @@ class PoolProgress:
 
 def epochs_of(child: Active) -> tuple[int, int | None, float | None]:
     """(epochs done, epochs in all if known yet, last error in %) of a child, from its record."""
-    config, metrics = read_config(child.folder), read_metrics(child.folder)
-    total = config["training"]["epochs"] if config else None
+    try:
+        config, metrics = read_config(child.log.parent), read_metrics(child.log.parent)
+        total = config["training"]["epochs"] if config else None
+    except (DamagedRecord, OSError):  # the child itself mends it or says what to do
+        return 0, None, None
     last = metrics[-1] if metrics else {}
     error = next((last[k] for k in ("test_error", "validation_error") if k in last), None)
     return len(metrics), total, error

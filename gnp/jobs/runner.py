@@ -6,12 +6,14 @@ from pathlib import Path
 from rich.console import Console
 
 from gnp.errors import UserError
-from gnp.jobs.check import check_configs
+from gnp.jobs.check import check_records
 from gnp.jobs.finished import read_runs
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Failure, Pool
 from gnp.jobs.progress import PoolProgress
 from gnp.jobs.slots import choose_slots
+from gnp.jobs.wanted import Wanted, WantedConfigs
+from gnp.settings import defaults
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 
@@ -27,7 +29,7 @@ def reproduce(
     runs: Sequence[Job],
     how: JobSettings,
     train: Path,
-    render: Callable[[], None],
+    render: Callable[[Wanted], None],
 ) -> None:
     """Train what is missing, then render what is there. A dry run shows what would be trained.
 
@@ -35,17 +37,18 @@ def reproduce(
         spec: the table or the study that ``runs`` are of.
         runs: all of them, in the order in which they are to be trained.
         train: the training script.
-        render: writes and shows the outputs.
+        render: writes and shows the outputs, given what records are compared with.
 
     Raises:
-        ConfigError, ConfigMismatch: as ``check_configs``; nothing was started.
+        ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
         RunsFailed: names the runs that failed. The others were trained and rendered.
     """
-    check_configs(spec, runs, how.root)
-    failed = train_missing(spec, runs, how, train)
+    wanted = WantedConfigs(spec, how.root)
+    check_records(spec, runs, how.root, wanted)
+    failed = train_missing(spec, runs, how, train, wanted)
     if how.dry_run:
         return
-    render()
+    render(wanted)
     if failed:
         raise RunsFailed(
             f"{len(failed)} of {len(runs)} runs failed:\n"
@@ -54,20 +57,24 @@ def reproduce(
 
 
 def train_missing(
-    spec: Series, runs: Sequence[Job], how: JobSettings, train: Path
+    spec: Series, runs: Sequence[Job], how: JobSettings, train: Path, wanted: Wanted
 ) -> list[Failure]:
-    """Train what has no summary, or with ``dry_run`` show its commands. Returns the failures."""
+    """Train what has no whole record, or with ``dry_run`` show its commands. Returns the
+    failures."""
     console = Console(soft_wrap=True, highlight=False)
-    _, missing = read_runs(runs, how.root)
-    done = len(runs) - len(missing)
+    records = read_runs(runs, how.root, wanted, defaults())
+    done, missing = len(records.finished), set(records.missing)
     console.print(f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}", markup=False)
+    for _, error in records.damaged:
+        console.print(f"{error}; it is made again", markup=False)
+    left = [run for run in runs if run in missing]
     if how.dry_run:
-        for run in missing:
+        for run in left:
             console.print(run.command(how.root, spec.overrides), markup=False)
-    if how.dry_run or not missing:
+    if how.dry_run or not left:
         return []
     slots = choose_slots(how.device, how.jobs)
     with PoolProgress(console, done, len(runs)) as progress:
-        pool = Pool(missing, how.root, train, slots, spec.overrides, progress.watch)
+        pool = Pool(left, how.root, train, slots, wanted, spec.overrides, progress.watch)
         pool.run()
     return pool.failed

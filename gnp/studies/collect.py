@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnp.jobs import SeedsResult, SeriesResult, differences, read_runs
+from gnp.jobs import SeedsResult, SeriesResult, Wanted, differences, read_series
 from gnp.statistics import is_lowest
 from gnp.studies.grid import Point, Run, StudySpec
 
@@ -47,21 +47,29 @@ def collect(
     spec: StudySpec,
     root: str | Path,
     command: str | None = None,
-    defaults: Mapping[str, Any] = {},
+    wanted: Wanted | None = None,
+    unrecorded: Mapping[str, Any] = {},
 ) -> StudyResult:
     """Read the records of all runs of a study; ``command`` is printed as what made it.
 
-    Runs whose configs differ in more than r, α and seed are reported in ``warnings``;
-    ``defaults`` is what a record that does not name a setting was made with.
+    Records that are damaged, or were made with another config than ``wanted``, are left out and
+    named in ``warnings``. Without ``wanted`` all runs are compared with one another, but for r, α
+    and seed. ``unrecorded`` is what a record that does not name a setting was made with.
+
+    Raises:
+        SeriesMismatch: there are records, and not one was made with the wanted config.
     """
     root = Path(root)
     command = command or f"python scripts/parameter_study.py study={spec.name} root={root}"
+    runs = {point: [spec.run(point, seed) for seed in spec.seeds] for point in spec.points()}
+    read, warnings = read_series(runs, root, wanted, unrecorded)
     points = {
-        point: PointResult(*read_runs([spec.run(point, seed) for seed in spec.seeds], root), point)
-        for point in spec.points()
+        point: PointResult(records.finished, records.missing, point)
+        for point, records in read.items()
     }
-    finished = [f for result in points.values() for f in result.finished]
-    warnings = differences(finished, _without_identity, defaults)
+    if wanted is None:
+        finished = [f for result in points.values() for f in result.finished]
+        warnings += differences(finished, _without_identity, unrecorded)
     return StudyResult(spec, root, warnings, command, points)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gnp.jobs import Wanted
 from gnp.report.files import write_files
 from gnp.report.terminal import show
 from gnp.settings import defaults
@@ -13,10 +14,14 @@ from gnp.studies.plots import curves, heatmap
 from gnp.studies.text import notes, to_csv, to_markdown, to_terminal
 
 
-def render(spec: StudySpec, root: str, command: str) -> None:
-    """Read the records, write the outputs, print the grid and the outputs' paths."""
+def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> None:
+    """Read the records, write the outputs, print the grid and the outputs' paths.
+
+    Raises:
+        SeriesMismatch: there are records, and not one was made with the wanted config.
+    """
     console = Console(soft_wrap=True, highlight=False)
-    study = collect(spec, root, command, defaults())
+    study = collect(spec, root, command, wanted, defaults())
     paths = write_outputs(study)
     show(console, study, [to_terminal(study)], notes(study), paths)
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gnp.jobs import SeedsResult, SeriesResult, differences, read_runs
+from gnp.jobs import SeedsResult, SeriesResult, Wanted, differences, read_series
 from gnp.statistics import Statistic, is_lowest
 from gnp.tables.published import Published, published_table
 from gnp.tables.spec import Cell, Run, TableSpec
@@ -67,24 +67,33 @@ def collect(
     spec: TableSpec,
     root: str | Path,
     command: str | None = None,
-    defaults: Mapping[str, Any] = {},
+    wanted: Wanted | None = None,
+    unrecorded: Mapping[str, Any] = {},
 ) -> TableResult:
     """Read the records of all runs of a table; ``command`` is printed as what made it.
 
-    Seeds of one cell that were trained with different configs are reported in ``warnings``;
-    ``defaults`` is what a record that does not name a setting was made with.
+    Records that are damaged, or were made with another config than ``wanted``, are left out and
+    named in ``warnings``. Without ``wanted`` the seeds of each cell are compared with one another.
+    ``unrecorded`` is what a record that does not name a setting was made with.
+
+    Raises:
+        SeriesMismatch: there are records, and not one was made with the wanted config.
     """
     root = Path(root)
     command = command or f"python scripts/reproduce_table.py table={spec.name} root={root}"
     published = {}
     for part in spec.parts.values():
         published |= published_table(part.published) if part.published else {}
-    cells, warnings = {}, []
-    for cell in spec.cells():
-        finished, missing = read_runs([Run(cell, seed) for seed in spec.seeds_of(cell)], root)
-        warnings += differences(finished, _without_seed, defaults)
+    runs = {cell: [Run(cell, seed) for seed in spec.seeds_of(cell)] for cell in spec.cells()}
+    read, warnings = read_series(runs, root, wanted, unrecorded)
+    cells = {}
+    for cell, records in read.items():
+        if wanted is None:
+            warnings += differences(records.finished, _without_seed, unrecorded)
         key = (cell.row.published, cell.method.label, cell.column.published)
-        cells[cell] = CellResult(finished, missing, cell, published.get(key), spec.error_of)
+        cells[cell] = CellResult(
+            records.finished, records.missing, cell, published.get(key), spec.error_of
+        )
     return TableResult(spec, root, warnings, command, cells)
 
 

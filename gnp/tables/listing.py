@@ -5,26 +5,35 @@ from pathlib import Path
 from typing import Any
 
 from gnp.report.files import csv_text
-from gnp.tracking.record import VOLATILE, flatten, read_config, read_summary, without
+from gnp.tracking.compare import VOLATILE, flatten, without
+from gnp.tracking.reading import DamagedRecord, read_finished
 
 # Named by the identity columns, or no setting.
 LISTED_ANYWAY = {"seed", "method", "experiment", "dataset.name", "augmentation.name"}
 
 
-def list_runs(root: str | Path, defaults: Mapping[str, Any] = {}) -> list[dict[str, Any]]:
-    """One dict a finished run, all with the same keys, sorted by error.
+def list_runs(
+    root: str | Path, unrecorded: Mapping[str, Any] = {}
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """One dict a finished run, all with the same keys, sorted by error; and a line for each record
+    that is left out because it is damaged.
 
     Keys: experiment, data, method, seed; each setting that is not the same in all runs; evaluated
     split, its error (last epoch), the error on the training images and the seconds.
 
     Args:
-        defaults: what a record that does not name a setting was made with.
+        unrecorded: what a record that does not name a setting was made with.
     """
-    runs = []
-    known = flatten(without(defaults, VOLATILE))
+    runs, complaints = [], []
+    known = flatten(without(unrecorded, VOLATILE))
     for file in sorted(Path(root, "runs").glob("**/summary.json")):
-        config = known | flatten(without(read_config(file.parent) or {}, VOLATILE))
-        runs.append((read_summary(file.parent), config))
+        try:
+            record = read_finished(file.parent)
+        except DamagedRecord as error:
+            complaints.append(f"{error}; it is left out")
+            continue
+        if record is not None:
+            runs.append((record.summary, known | flatten(without(record.config, VOLATILE))))
     keys = sorted({key for _, config in runs for key in config} - LISTED_ANYWAY)
     varying = [k for k in keys if len({repr(config.get(k)) for _, config in runs}) > 1]
     listed = [
@@ -41,7 +50,7 @@ def list_runs(root: str | Path, defaults: Mapping[str, Any] = {}) -> list[dict[s
         }
         for summary, config in runs
     ]
-    return sorted(listed, key=lambda run: run["error"])
+    return sorted(listed, key=lambda run: run["error"]), complaints
 
 
 def to_csv(runs: list[dict[str, Any]]) -> str:

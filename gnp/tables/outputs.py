@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gnp.jobs import Wanted
 from gnp.report.files import write_files
 from gnp.report.terminal import show
 from gnp.settings import defaults
@@ -14,10 +15,14 @@ from gnp.tables.spec import TableSpec
 from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
 
 
-def render(spec: TableSpec, root: str, command: str) -> None:
-    """Read the records, write the outputs, print the table and the outputs' paths."""
+def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> None:
+    """Read the records, write the outputs, print the table and the outputs' paths.
+
+    Raises:
+        SeriesMismatch: there are records, and not one was made with the wanted config.
+    """
     console = Console(soft_wrap=True, highlight=False)
-    table = collect(spec, root, command, defaults())
+    table = collect(spec, root, command, wanted, defaults())
     paths = write_outputs(table)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), paths)

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gnp.tracking.record import PLACES
+from gnp.tracking.compare import PLACES
 
 PACKAGES = ("torch", "torchvision", "timm", "hydra-core", "omegaconf", "numpy")
 CODE = Path(__file__).resolve().parents[2]

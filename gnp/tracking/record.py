@@ -1,15 +1,17 @@
 """The record of one run: a folder that is the truth about it.
 
     config.yaml        the resolved config, without the places of files, written at the first start
-    environment.json   machine, versions and code, an entry a start
+    environment.json   machine, versions, code, the data's digest; an entry a start
     metrics.jsonl      a line an epoch
-    checkpoint.pt      the last epoch's state (the training's business)
-    summary.json       written last, atomically: it exists only for a finished run
+    checkpoint.pt      the last epoch's state (the training's business), and the one before it
+    summary.json       written last, atomically: it exists only for a finished run, and has the
+                       checksums of the other files
 
-``gnp.tables`` reads these files; so may anything else.
+This is the side that writes; ``gnp.tracking.reading`` reads and proves, and so may anything else.
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,40 +20,63 @@ from typing import Any
 import yaml
 
 from gnp.errors import UserError
+from gnp.tracking.checksums import file_checksum, with_checksum
+from gnp.tracking.compare import PLACES, config_difference, config_hash, without
 from gnp.tracking.files import remove_leftovers, write_json, write_text
-from gnp.tracking.lock import inherited_lock, lock_run
+from gnp.tracking.lock import LOCK_NAME, inherited_lock, lock_run
+from gnp.tracking.reading import (
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    METRICS,
+    SCHEMA,
+    SUMMARY,
+    DamagedRecord,
+    FinishedRecord,
+    read_config,
+    read_environments,
+    read_finished,
+    read_metrics,
+)
 
-# Where files lie: said on the command line, recorded nowhere, so that a record can be published.
-PLACES = (("root",), ("data_root",), ("dataset", "root"))
-# What may differ between two starts of one run: that, how it runs, and who watches.
-VOLATILE = (*PLACES, ("runtime",), ("wandb",))
+log = logging.getLogger(__name__)
 
 
 class ConfigMismatch(UserError, ValueError):
-    """The folder holds a run with another config."""
+    """The folder holds a run with another config, or on other data."""
 
 
 class RunBusy(UserError, RuntimeError):
     """Another process is working on this run."""
 
 
+class RecordGone(UserError, RuntimeError):
+    """The folder was removed or replaced while the run was at work."""
+
+    exit_status = 1
+
+
 class RunRecord:
-    """Opens (or goes on with) the record in ``folder`` and locks it.
+    """Locks the record in ``folder``, to make it or to go on with it. Writes nothing before
+    ``begin``: a start that is refused leaves no trace that refuses the next one.
 
     Args:
         folder: the run's folder; made if it does not exist.
         config: the resolved config, plain containers only.
-        defaults: what a record that does not name a setting was made with.
+        unrecorded: what a record that does not name a setting was made with.
 
     Raises:
         ConfigMismatch: a run with another config is recorded there; shows the difference.
+        DamagedRecord: its config cannot be read, and nothing else says that it is this one.
         RunBusy: another process holds its lock.
     """
 
     def __init__(
-        self, folder: str | Path, config: Mapping[str, Any], defaults: Mapping[str, Any] = {}
+        self, folder: str | Path, config: Mapping[str, Any], unrecorded: Mapping[str, Any] = {}
     ):
         self.folder = Path(folder)
+        self._text = dump_yaml(without(config, PLACES))
+        self.config_hash = config_hash(yaml.safe_load(self._text))
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = inherited_lock(self.folder)
         if self._lock is None:
@@ -60,56 +85,144 @@ class RunRecord:
             raise RunBusy(f"another process is working on {self.folder}; wait for it or stop it")
         try:
             remove_leftovers(self.folder)
-            self._claim(config, defaults)
+            self._config_is_there = self._compare(config, unrecorded)
         except BaseException:
             self.close()
             raise
 
-    def _claim(self, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        recorded = read_config(self.folder)
-        if recorded is None:
-            write_text(self.folder / "config.yaml", dump_yaml(without(config, PLACES)))
-        elif difference := config_difference(recorded, config, defaults):
-            raise ConfigMismatch(
-                f"{self.folder} holds a run with another config:\n"
-                + "\n".join(f"  {line}" for line in difference)
-                + "\nGive this one another place (root=… or method=…), or delete that folder."
+    def _compare(self, config: Mapping[str, Any], unrecorded: Mapping[str, Any]) -> bool:
+        """Whether the folder has this very config; False if it has to be written."""
+        begun_with = {s["config"] for s in self._starts() if "config" in s}
+        try:
+            recorded = read_config(self.folder)
+        except DamagedRecord as error:
+            damage = error
+        else:
+            if recorded is None:
+                if not any((self.folder / n).exists() for n in (METRICS, CHECKPOINT, SUMMARY)):
+                    return False
+                damage = DamagedRecord(self.folder / CONFIG, "it is missing")
+            elif begun_with and config_hash(recorded) not in begun_with:
+                damage = DamagedRecord(self.folder / CONFIG, "the run was begun with another")
+            else:
+                refuse_another_config(self.folder, recorded, config, unrecorded)
+                # An older record does not name the settings that have been added since.
+                self.config_hash = config_hash(recorded)
+                return True
+        if self.config_hash not in begun_with:
+            raise DamagedRecord(
+                damage.path,
+                f"{damage.reason}. Nothing else there says what this run was: delete {self.folder} "
+                f"to train it again, or give this run another place (root=… or method=…)",
             )
-
-    # ------------------------------------------------------------------ reading
-
-    @property
-    def checkpoint_path(self) -> Path:
-        return self.folder / "checkpoint.pt"
-
-    def summary(self) -> dict[str, Any] | None:
-        return read_summary(self.folder)
+        log.warning("%s; it is written again, as the record's other files know it", damage)
+        return False
 
     # ------------------------------------------------------------------ writing
 
-    def add_environment(self, environment: Mapping[str, Any]) -> None:
-        """Append one start to environment.json."""
-        starts = read_environments(self.folder)
-        write_json(self.folder / "environment.json", [*starts, environment])
+    def begin(self, environment: Mapping[str, Any], data: str) -> None:
+        """Record one start: config.yaml if it is not there, and an entry in environment.json.
 
-    def keep_epochs(self, epochs: int) -> None:
-        """Drop the lines after ``epochs`` epochs: those that a checkpoint does not cover."""
-        lines = read_metrics(self.folder)
-        kept = [line for line in lines if line["epoch"] <= epochs]
-        text = "".join(_json_line(line) for line in kept)
-        path = self.folder / "metrics.jsonl"
-        if not path.exists() or path.read_text() != text:
-            write_text(path, text)
+        Args:
+            environment: facts about this start.
+            data: the digest of the images and labels.
+
+        Raises:
+            ConfigMismatch: the run was begun on other data.
+        """
+        starts = self._starts()
+        for start in starts:
+            refuse_other_data(self.folder, start.get("data"), data)
+        before = {start.get("code", {}).get("hash") for start in starts[-1:]}
+        if before - {environment["code"]["hash"]}:
+            log.warning("%s: the code has changed since this run's last start", self.folder)
+        self.put_aside(SUMMARY)  # of a record that was not whole
+        if not self._config_is_there:
+            self._write(CONFIG, self._text)
+        proof = {"schema": SCHEMA, "config": self.config_hash, "data": data}
+        entry = with_checksum({**environment, **proof})
+        self.check_place()
+        write_json(self.folder / ENVIRONMENT, [*starts, entry])
+
+    def set_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Let metrics.jsonl hold these lines, which a checkpoint knows, and no other.
+
+        A kill between an epoch's line and its checkpoint leaves one line more; anything else was
+        not this program's doing, and is named.
+        """
+        try:
+            there = read_metrics(self.folder)
+        except DamagedRecord as error:
+            log.warning("%s; it is written again from the checkpoint", error)
+        else:
+            if there[: len(lines)] != list(lines):
+                log.warning(
+                    "%s has not what the checkpoint knows of %d epochs; it is written again",
+                    self.folder / METRICS,
+                    len(lines),
+                )
+            elif len(there) > len(lines) + 1:
+                log.warning(
+                    "%s: the checkpoint is of epoch %d of %d; those after it are trained again",
+                    self.folder,
+                    len(lines),
+                    len(there),
+                )
+        text = "".join(_json_line(line) for line in lines)
+        path = self.folder / METRICS
+        if not path.is_file() or path.read_bytes() != text.encode():
+            if path.is_dir():
+                self.put_aside(METRICS)
+            self._write(METRICS, text)
 
     def add_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Append one epoch's line and bring it to the disk. ``metrics`` has a key "epoch"."""
-        with open(self.folder / "metrics.jsonl", "a") as file:
+        self.check_place()
+        with open(self.folder / METRICS, "a") as file:
             file.write(_json_line(metrics))
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        write_json(self.folder / "summary.json", summary)
+    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the summary, with the checksums of the other files and its own. Returns it."""
+        self.check_place()
+        names = (CONFIG, ENVIRONMENT, METRICS, CHECKPOINT)
+        files = {name: file_checksum(self.folder / name) for name in names}
+        whole = with_checksum({**summary, "schema": SCHEMA, "files": files})
+        write_json(self.folder / SUMMARY, whole)
+        return whole
+
+    def put_aside(self, name: str) -> None:
+        """Rename a file that cannot be used, if it is there, so that its name is free and nothing
+        is lost."""
+        path = self.folder / name
+        if path.exists() or path.is_symlink():
+            os.replace(path, path.with_name(f"{name}.damaged"))
+
+    def _write(self, name: str, text: str) -> None:
+        self.check_place()
+        write_text(self.folder / name, text)
+
+    def _starts(self) -> list[dict[str, Any]]:
+        try:
+            return read_environments(self.folder)
+        except DamagedRecord as error:
+            log.warning("%s; it is put aside", error)
+            self.put_aside(ENVIRONMENT)
+            return []
+
+    def check_place(self) -> None:
+        """Raise RecordGone if the folder is not the one that was locked: what is written into
+        another would be half a record."""
+        try:
+            there = os.stat(self.folder / LOCK_NAME)
+        except OSError as error:
+            raise RecordGone(
+                f"{self.folder} was removed while its run was at work ({error.strerror}); what it "
+                f"held is lost, and the same command trains it again"
+            ) from error
+        if self._lock is not None and not os.path.samestat(there, os.fstat(self._lock)):
+            raise RecordGone(f"{self.folder} was replaced while its run was at work")
 
     def close(self) -> None:
         if self._lock is not None:
@@ -123,77 +236,51 @@ class RunRecord:
         self.close()
 
 
-def read_config(folder: Path) -> dict[str, Any] | None:
-    path = folder / "config.yaml"
-    return yaml.safe_load(path.read_text()) if path.exists() else None
+def find_finished(
+    folder: Path, config: Mapping[str, Any], unrecorded: Mapping[str, Any] = {}
+) -> FinishedRecord | None:
+    """The run's finished record, if it is whole and was made with this config. Needs no lock and
+    writes nothing, so that it works on storage that is read-only.
+
+    Raises:
+        ConfigMismatch: it was made with another config.
+        DamagedRecord: as ``read_finished``.
+    """
+    record = read_finished(folder)
+    if record is not None:
+        refuse_another_config(folder, record.config, config, unrecorded)
+    return record
 
 
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    path = folder / "summary.json"
-    return json.loads(path.read_text()) if path.exists() else None
+def refuse_another_config(
+    folder: Path,
+    recorded: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    unrecorded: Mapping[str, Any] = {},
+) -> None:
+    """Raise ConfigMismatch if they are two experiments."""
+    if difference := config_difference(recorded, wanted, unrecorded):
+        raise ConfigMismatch(
+            f"{folder} holds a run with another config:\n"
+            + "\n".join(f"  {line}" for line in difference)
+            + "\nGive this one another place (root=… or method=…), or delete that folder."
+        )
 
 
-def read_environments(folder: Path) -> list[dict[str, Any]]:
-    """An entry for each start of the run."""
-    path = folder / "environment.json"
-    return json.loads(path.read_text()) if path.exists() else []
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
-    path = folder / "metrics.jsonl"
-    lines: list[dict[str, Any]] = []
-    if not path.exists():
-        return lines
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
+def refuse_other_data(folder: Path, recorded: str | None, wanted: str) -> None:
+    """Raise ConfigMismatch if the digests differ; a record of schema 1 has none."""
+    if recorded not in (None, wanted):
+        raise ConfigMismatch(
+            f"{folder} holds a run on other data: the images and labels that are loaded now "
+            f"(digest {wanted}) are not those that it was begun with ({recorded}). Set the data "
+            f"set's place back (dataset.root=…, data_root=…), give this run another place (root=… "
+            f"or method=…), or delete that folder."
+        )
 
 
 def dump_yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
 
 
-def config_difference(
-    recorded: Mapping[str, Any], wanted: Mapping[str, Any], defaults: Mapping[str, Any] = {}
-) -> list[str]:
-    """Lines "key: recorded → wanted" for what makes them two different experiments.
-
-    A setting that one of them does not name has its value in ``defaults``, if there is one.
-    """
-    known, left, right = (flatten(without(c, VOLATILE)) for c in (defaults, recorded, wanted))
-    left, right = known | left, known | right
-    return [
-        f"{key}: {left.get(key, '(not set)')} recorded, {right.get(key, '(not set)')} wanted"
-        for key in sorted(left.keys() | right.keys())
-        if left.get(key, "(not set)") != right.get(key, "(not set)")
-    ]
-
-
-def without(config: Mapping[str, Any], paths: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-    """The config less the entries at ``paths``, which are one or two keys deep."""
-    return {
-        key: {k: v for k, v in value.items() if (key, k) not in paths}
-        if isinstance(value, Mapping)
-        else value
-        for key, value in config.items()
-        if (key,) not in paths
-    }
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} → {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def _json_line(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from gnp.data import ImageData, batches
+from gnp.data import DataError, ImageData, batches
 from gnp.interruptions import held_back
 from gnp.optim import average_norm_statistics
 from gnp.settings import Config, defaults, run_path, to_plain
-from gnp.tracking import RunRecord, WandbMirror, describe_environment
-from gnp.tracking.record import read_metrics
+from gnp.tracking import DamagedRecord, RunRecord, WandbMirror, describe_environment
+from gnp.tracking.reading import FinishedRecord
+from gnp.tracking.record import find_finished, refuse_other_data
 from gnp.training.build import (
     build_augmentation,
     build_autocast,
@@ -26,7 +27,7 @@ from gnp.training.build import (
     load_data,
     steps_per_epoch,
 )
-from gnp.training.checkpoint import load_checkpoint, save_checkpoint
+from gnp.training.checkpoint import CheckpointError, Checkpoints, Identity
 from gnp.training.device import device_name, prepare_device
 from gnp.training.distributed import Processes, check_shares, in_parallel, joined_processes
 from gnp.training.failure import diverged
@@ -48,29 +49,35 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         overrides: the command line's settings, for the record.
 
     Raises:
-        ConfigError, DataError, ConfigMismatch, RunBusy, CheckpointError, TrainingFailed: with
-            what was wrong and what to do. Everything up to the last epoch stays on disk.
+        ConfigError, DataError, ConfigMismatch, DamagedRecord, RunBusy, CheckpointError, RecordGone,
+            StorageError, TrainingFailed: with what was wrong and what to do. Everything up to the
+            last epoch stays on disk. What is refused before the first epoch leaves no config in the
+            run's folder that would refuse the next command.
     """
     folder = folder_of(config)
     device = prepare_device(config.runtime)
     with joined_processes(device) as processes, ExitStack() as stack:
         check_shares(config, processes)
-        record = wandb = None
+        finished = record = None
         if processes.main:
-            record = stack.enter_context(RunRecord(folder, to_plain(config), defaults()))
-        summary = processes.from_main(record and record.summary())
+            finished = _whole_record(config, folder)
+            if finished is None:
+                record = stack.enter_context(RunRecord(folder, to_plain(config), defaults()))
+        summary = processes.from_main(finished and finished.summary)
         if summary is not None:
             if processes.main:
+                _compare_data(config, finished)
                 log.info("%s is finished: nothing to do", folder)
             return summary
+        training = _Run(config, record, device, processes)
+        wandb = None
         if processes.main:
-            record.add_environment(
-                describe_environment(device_name(device), overrides, processes.count)
-            )
+            environment = describe_environment(device_name(device), overrides, processes.count)
+            record.begin(environment, training.data.digest)
             wandb = WandbMirror(config.wandb, folder, str(run_path(config)), to_plain(config))
         summary = None
         try:
-            summary = _Run(config, record, wandb, device, processes).train()
+            summary = training.train(wandb)
         finally:
             if wandb is not None:
                 wandb.finish(summary and summary["final"])
@@ -82,21 +89,42 @@ def folder_of(config: Config) -> Path:
     return Path(config.root, "runs", run_path(config))
 
 
+def _whole_record(config: Config, folder: Path) -> FinishedRecord | None:
+    """The run's finished record; one that is damaged is named, and the run goes on from its last
+    checkpoint."""
+    try:
+        return find_finished(folder, to_plain(config), defaults())
+    except DamagedRecord as error:
+        log.warning("%s; what of it is missing is made again", error)
+        return None
+
+
+def _compare_data(config: Config, finished: FinishedRecord) -> None:
+    """Raise ConfigMismatch if a finished run was trained on other images than those of today."""
+    if finished.data is None:
+        return
+    try:
+        data = load_data(config, torch.device("cpu"))
+    except DataError as error:
+        log.warning("whether the data are those of the record was not compared: %s", error)
+        return
+    refuse_other_data(finished.folder, finished.data, data.digest)
+
+
 class _Run:
     """The objects of one run and the epochs over them.
 
-    ``record`` and ``wandb`` are the main process's; the others have None.
+    ``record`` is the main process's; the others have None.
     """
 
     def __init__(
         self,
         config: Config,
         record: RunRecord | None,
-        wandb: WandbMirror | None,
         device: torch.device,
         processes: Processes,
     ):
-        self.config, self.record, self.wandb, self.device = config, record, wandb, device
+        self.config, self.record, self.device = config, record, device
         self.processes, self.folder = processes, folder_of(config)
         self.data = processes.main_first(lambda: load_data(config, device))
         self.augmentation = build_augmentation(config)
@@ -115,10 +143,11 @@ class _Run:
         # The compiled module shares the parameters and buffers of self.model.
         self.forward = torch.compile(parallel, backend=backend) if backend else parallel
 
-    def train(self) -> dict[str, Any]:
-        done = self._resume()
+    def train(self, wandb: WandbMirror | None) -> dict[str, Any]:
+        """All epochs that are left. Returns the summary. ``wandb`` is the main process's."""
+        lines = self._resume()
         epochs = self.config.training.epochs
-        progress = RunProgress(str(self.folder), epochs, self.steps_per_epoch, done)
+        progress = RunProgress(str(self.folder), epochs, self.steps_per_epoch, len(lines))
         with (
             held_back() as let_signals_through,
             progress if self.processes.main else nullcontext(),
@@ -129,20 +158,21 @@ class _Run:
                 if self.processes.main:
                     progress.step_done(step)
 
-            for epoch in range(done + 1, epochs + 1):
+            for epoch in range(len(lines) + 1, epochs + 1):
                 metrics = self._epoch(epoch, step_done)
+                lines.append(metrics)
                 if self.processes.main:
                     self.record.add_metrics(metrics)
-                    self.wandb.log(metrics, step=epoch)
-                    self._save(epoch)
+                    wandb.log(metrics, step=epoch)
+                    self._save(lines)
                     progress.epoch_done(metrics)
         # Training images as they are, dropout off: beside it, the error shows the gap.
         fit = self._evaluate(replace(self.data, evaluation=self.data.train))
         summary = None
         if self.processes.main:
-            lines = read_metrics(self.record.folder)
             summary = summarise(self.config, self.data, self.model, lines, fit)
-            self.record.finish(summary)
+            summary = self.record.finish(summary)
+            self.checkpoints.finish()
             progress.finished(summary)
         return self.processes.from_main(summary)
 
@@ -214,35 +244,53 @@ class _Run:
 
     # ------------------------------------------------------------------ state on disk
 
-    def _save(self, epoch: int) -> None:
+    def _save(self, lines: list[dict[str, Any]]) -> None:
         scaler = self.optimizer.grad_scaler
-        state = {
-            "epoch": epoch,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            **self.schedules.state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else {},
-        }
-        save_checkpoint(self.record.checkpoint_path, state)
+        self.record.check_place()
+        self.checkpoints.save(
+            {
+                "epoch": len(lines),
+                "metrics": lines,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                **self.schedules.state_dict(),
+                "scaler": scaler.state_dict() if scaler is not None else {},
+            }
+        )
 
-    def _resume(self) -> int:
-        """Load the last checkpoint. Returns the number of epochs done.
+    def _resume(self) -> list[dict[str, Any]]:
+        """Load the last checkpoint. Returns the metrics of the epochs that are done.
 
-        A line of metrics that the checkpoint does not cover (a kill between the two) goes: its
-        epoch is trained again, to the same numbers.
+        The checkpoint has them too. A line of metrics.jsonl that it does not cover (a kill between
+        the two) goes: its epoch is trained again, to the same numbers.
+
+        Raises:
+            CheckpointError: the networks or optimizers of this code have other states.
         """
-        state = load_checkpoint(self.record.checkpoint_path) if self.processes.main else None
-        state = self.processes.from_main(state)
-        done = 0
-        if state is not None:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedules.load_state_dict(state)
-            if self.optimizer.grad_scaler is not None:
-                self.optimizer.grad_scaler.load_state_dict(state["scaler"])
-            done = state["epoch"]
+        state = None
         if self.processes.main:
-            if done:
-                log.info("%s: going on after epoch %d", self.folder, done)
-            self.record.keep_epochs(done)
-        return done
+            identity = Identity(
+                str(run_path(self.config)), self.record.config_hash, self.data.digest
+            )
+            self.checkpoints = Checkpoints(self.folder, identity, self.config.training.epochs)
+            state = self.checkpoints.load()
+        state = self.processes.from_main(state)
+        if state is not None:
+            try:
+                self.model.load_state_dict(state["model"])
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.schedules.load_state_dict(state)
+                if self.optimizer.grad_scaler is not None:
+                    self.optimizer.grad_scaler.load_state_dict(state["scaler"])
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise CheckpointError(
+                    f"{self.folder}: the checkpoint does not fit the network or the optimizer of "
+                    f"this code ({' '.join(str(error).split())[:300]}); go on with the code that "
+                    f"made it (environment.json names it), or delete the folder"
+                ) from error
+        lines = state["metrics"] if state is not None else []
+        if self.processes.main:
+            if lines:
+                log.info("%s: going on after epoch %d", self.folder, len(lines))
+            self.record.set_metrics(lines)
+        return lines

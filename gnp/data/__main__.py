@@ -1,0 +1,26 @@
+"""The digests of data sets: ``python -m gnp.data``.
+
+Reads a JSON list of the settings of data sets, and prints a list with each one's digest, or null
+where its files are not there.
+"""
+
+import json
+import sys
+
+from gnp.data.dataset import load_dataset
+from gnp.data.errors import DataError
+from gnp.settings import DatasetSettings, checked
+
+
+def main() -> None:
+    digests: list[str | None] = []
+    for settings in json.load(sys.stdin):
+        try:
+            digests.append(load_dataset(checked(DatasetSettings, settings)).digest)
+        except DataError:
+            digests.append(None)
+    print(json.dumps(digests))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""A record's files prove that they are what was written."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KEY = "sha256"
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, as ``sha256sum`` prints it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value`` with the checksum of its other entries under "sha256"."""
+    return {**value, KEY: _checksum(value)}
+
+
+def fits_its_checksum(value: Mapping[str, Any]) -> bool:
+    return value.get(KEY) == _checksum(value)
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    rest = {key: entry for key, entry in value.items() if key != KEY}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,287 @@
+"""A run's record, read and proven: nothing in it is believed that contradicts the rest of it.
+
+Each function reads one file of a run's folder, or says that there is none; ``read_finished`` reads
+them all and compares them. Records of schema 1, made before there were checksums, are held to the
+same rules where they have what the rules are about.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from gnp.errors import UserError
+from gnp.tracking.checksums import file_checksum, fits_its_checksum
+from gnp.tracking.compare import config_hash
+
+# 2: checksums, the config's hash and the data's digest, the metrics in the checkpoint too.
+SCHEMA = 2
+
+CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
+SUMMARY, CHECKPOINT = "summary.json", "checkpoint.pt"
+
+# libyaml is ten times as fast as PyYAML's own parser.
+YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class DamagedRecord(UserError, ValueError):
+    """A file of a record cannot be what was written there; says which and why."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} is damaged: {reason}")
+        self.path, self.reason = path, reason
+
+
+@dataclass(frozen=True)
+class FinishedRecord:
+    """All that a finished run's record says, proven.
+
+    ``metrics`` has a dict an epoch, ``environments`` one a start.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    environments: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    @cached_property
+    def data(self) -> str | None:
+        """The digest of the images and labels; None in a record of schema 1."""
+        return self.environments[-1].get("data") if self.environments else None
+
+
+def read_finished(folder: Path) -> FinishedRecord | None:
+    """The record of a finished run, or None if it is not finished.
+
+    Raises:
+        DamagedRecord: a file is missing, cannot be read, is not what its checksum says, or
+            contradicts another one or the place where it lies.
+    """
+    summary = read_summary(folder)
+    if summary is None:
+        return None
+    for name, checksum in summary.get("files", {}).items():
+        if not (folder / name).exists():
+            if name == CHECKPOINT:  # may go when its run is finished: no number is read from it
+                continue
+            raise DamagedRecord(folder / name, "it is missing")
+        if name != CHECKPOINT and file_checksum(folder / name) != checksum:
+            raise DamagedRecord(folder / name, f"it is not the one that {SUMMARY} was written for")
+    config = read_config(folder)
+    if config is None:
+        raise DamagedRecord(folder / CONFIG, "it is missing")
+    metrics, environments = read_metrics(folder, whole=True), read_environments(folder)
+    for name, reason in _contradictions(folder, summary, config, metrics):
+        raise DamagedRecord(folder / name, reason)
+    for start in environments:
+        if start.get("config", config_hash(config)) != config_hash(config):
+            raise DamagedRecord(folder / CONFIG, f"{ENVIRONMENT} is of a run with another config")
+    return FinishedRecord(folder, config, environments, metrics, summary)
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    text = _text_of(folder / CONFIG)
+    if text is None:
+        return None
+    try:
+        config = yaml.load(text, YamlLoader)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        reason = " ".join(str(error).split())
+        raise DamagedRecord(folder / CONFIG, f"no YAML ({reason})") from error
+    if not isinstance(config, dict) or not config:
+        raise DamagedRecord(folder / CONFIG, "it holds no settings")
+    return config
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """The summary, whose own numbers are possible; ``read_finished`` compares it with the rest."""
+    summary = _json_of(folder / SUMMARY)
+    if summary is None:
+        return None
+    if not isinstance(summary, dict):
+        raise DamagedRecord(folder / SUMMARY, "it is no JSON object")
+    if "sha256" in summary and not fits_its_checksum(summary):
+        raise DamagedRecord(folder / SUMMARY, "it does not fit its own checksum")
+    for reason in _wrong_in_summary(summary):
+        raise DamagedRecord(folder / SUMMARY, reason)
+    return summary
+
+
+def read_environments(folder: Path) -> list[dict[str, Any]]:
+    """An entry for each start of the run."""
+    starts = _json_of(folder / ENVIRONMENT)
+    if starts is None:
+        return []
+    if not isinstance(starts, list) or not all(isinstance(s, dict) for s in starts):
+        raise DamagedRecord(folder / ENVIRONMENT, "it is no list of starts")
+    for number, start in enumerate(starts, start=1):
+        if "sha256" in start and not fits_its_checksum(start):
+            raise DamagedRecord(
+                folder / ENVIRONMENT, f"start {number} does not fit its own checksum"
+            )
+        if not isinstance(start.get("code", {}), dict):
+            raise DamagedRecord(folder / ENVIRONMENT, f"start {number} names no code")
+    return starts
+
+
+def read_metrics(folder: Path, whole: bool = False) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, of epochs 1, 2, … A last line that a kill cut short is left out.
+
+    Args:
+        whole: there may be no such line.
+    """
+    path = folder / METRICS
+    text = _text_of(path)
+    if text is None:
+        if whole:
+            raise DamagedRecord(path, "it is missing")
+        return []
+    *lines, rest = text.split("\n")
+    if rest and whole:
+        raise DamagedRecord(path, "its last line is cut short")
+    read = []
+    for epoch, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line, parse_constant=_no_number)
+        except ValueError as error:
+            raise DamagedRecord(path, f"line {epoch} is no JSON ({error})") from error
+        for reason in _wrong_in_line(entry, epoch):
+            raise DamagedRecord(path, f"line {epoch} {reason}")
+        read.append(entry)
+    return read
+
+
+# ---------------------------------------------------------------------- what cannot be
+
+
+def _contradictions(
+    folder: Path,
+    summary: Mapping[str, Any],
+    config: Mapping[str, Any],
+    metrics: list[dict[str, Any]],
+) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong with it) for what the files of one record cannot say together."""
+    for key in ("experiment", "dataset", "augmentation", "method", "seed"):
+        recorded = config.get(key)
+        if isinstance(recorded, Mapping):
+            recorded = recorded.get("name")
+        if recorded != summary[key]:
+            yield SUMMARY, f"it is of {key} {summary[key]}, {CONFIG} of {recorded}"
+    place = _place(summary)
+    if folder.absolute().parts[-len(place.parts) :] != place.parts:
+        yield SUMMARY, f"it is of the run {place}, which does not lie here"
+    training = config.get("training")
+    epochs = training.get("epochs") if isinstance(training, Mapping) else None
+    if summary["epochs"] != epochs:
+        yield SUMMARY, f"it is of {summary['epochs']} epochs, {CONFIG} of {epochs}"
+    if len(metrics) != summary["epochs"]:
+        yield METRICS, f"it has {len(metrics)} epochs, {SUMMARY} {summary['epochs']}"
+        return
+    error = f"{summary['evaluated']}_error"
+    errors = [line.get(error) for line in metrics]
+    if None in errors:
+        yield METRICS, f"line {errors.index(None) + 1} has no {error}"
+        return
+    if errors[-1] != summary["final"][error]:
+        yield SUMMARY, f"its {error} is {summary['final'][error]}, that of {METRICS} {errors[-1]}"
+    best = min(errors)
+    if summary["best"] != {"epoch": errors.index(best) + 1, error: best}:
+        yield SUMMARY, f"its best epoch is not that of {METRICS}"
+
+
+def _place(identity: Mapping[str, Any]) -> PurePosixPath:
+    cell = f"{identity['dataset']}-{identity['augmentation']}"
+    return PurePosixPath(
+        identity["experiment"], cell, identity["method"], f"seed{identity['seed']}"
+    )
+
+
+def _wrong_in_summary(summary: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("experiment", "dataset", "augmentation", "method"):
+        if not isinstance(summary.get(key), str):
+            yield f"{key} is no text"
+    for key in ("seed", "epochs"):
+        if not _is_integer(summary.get(key)):
+            yield f"{key} is no integer"
+    if summary.get("evaluated") not in ("test", "validation"):
+        yield "it does not say which images were evaluated"
+        return
+    error = f"{summary['evaluated']}_error"
+    for part, keys in (("final", (error, "fit_error")), ("best", (error,))):
+        numbers = summary.get(part)
+        if not isinstance(numbers, dict):
+            yield f"it has no {part!r} numbers"
+            continue
+        for key in keys:
+            if not _is_number(numbers.get(key), 0, 100):
+                yield f"{part}.{key} is {numbers.get(key)!r}, no error in %"
+    if not _is_number(summary.get("seconds"), 0):
+        yield f"seconds is {summary.get('seconds')!r}"
+    if not isinstance(summary.get("files", {}), dict):
+        yield "its list of files is none"
+
+
+def _wrong_in_line(line: Any, epoch: int) -> Iterator[str]:
+    if not isinstance(line, dict):
+        yield "is no JSON object"
+        return
+    if line.get("epoch") != epoch or not _is_integer(line["epoch"]):
+        yield f"is of epoch {line.get('epoch')!r}"
+    for key, value in line.items():
+        if key.endswith("_error") and not _is_number(value, 0, 100):
+            yield f"has {key} {value!r}, no error in %"
+        elif key.endswith(("_loss", "seconds")) and not _is_number(value, 0):
+            yield f"has {key} {value!r}"
+
+
+def _is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and low <= value <= high
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# ---------------------------------------------------------------------- bytes
+
+
+def _json_of(path: Path) -> Any:
+    text = _text_of(path)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(path, f"no JSON ({error})") from error
+    if value is None:
+        raise DamagedRecord(path, "it holds nothing")
+    return value
+
+
+def _text_of(path: Path) -> str | None:
+    """A file's content, or None if there is no such file.
+
+    A folder or a dangling link of that name is damage, and so is a file that may not be read. What
+    else the machine refuses (too many open files, an input error of the disk) remains an OSError.
+    """
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise DamagedRecord(path, "it is a link to nothing") from None
+        return None
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise DamagedRecord(path, f"it cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DamagedRecord(path, f"no text ({error.reason} at byte {error.start})") from error
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
