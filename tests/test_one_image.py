@@ -93,4 +93,4 @@ def test_a_run_is_refused_before_its_first_step(tiny, tmp_path, monkeypatch):
         run(tiny(*last))
     assert not list(tmp_path.rglob("metrics.jsonl"))
     whole = tiny(*last, "method=whole", "training.batch_size=78", "training.epochs=1")
-    assert run(whole)["final"]["train_error"] <= 100
+    assert run(whole)["epochs"] == 1
