@@ -409,13 +409,41 @@ def test_another_subset_seed_takes_other_images():
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"train_per_class": 13}, {"train_per_class": 0}, {"validation_per_class": 12},
-     {"validation_per_class": 8, "train_per_class": 5}],
+    ("settings", "words"),
+    [
+        ({"train_per_class": 13}, "; choose from 1 to 12$"),
+        ({"train_per_class": 0}, "; choose from 1 to 12$"),
+        ({"train_per_class": -1}, "; choose from 1 to 12$"),
+        ({"train_per_class": 10**20}, "; choose from 1 to 12$"),
+        ({"validation_per_class": 12}, ", of which one at least is to train on; choose from 1 to 11$"),
+        ({"validation_per_class": 10**20}, "; choose from 1 to 11$"),
+        ({"validation_per_class": 8, "train_per_class": 5},
+         "train_per_class=5: .*, of which 8 are held out for validation; choose from 1 to 4$"),
+    ],
 )  # fmt: skip
-def test_more_images_than_there_are_is_refused(settings):
-    with pytest.raises(DataError, match=r"the smallest class has 12 training images"):
+def test_more_images_than_there_are_is_refused(settings, words):
+    with pytest.raises(DataError, match=rf"the smallest class has 12 training images.*{words}"):
         synthetic(**settings)
+
+
+def test_a_class_of_one_image_has_none_for_validation():
+    with pytest.raises(DataError, match="the smallest class has 1 training images.* needs more"):
+        load("synthetic", 10, synthetic_train_per_class=1, validation_per_class=1)
+
+
+@pytest.mark.parametrize("option", ["subset_seed", "synthetic_seed"])
+def test_a_seed_is_one_that_a_generator_takes(option):
+    assert len(synthetic(**{option: 2**62 - 1}, train_per_class=1).train) == 10
+    for value in (-1, 2**62, 10**20):
+        with pytest.raises(ConfigError, match=rf"{option} is {value}; expected from 0 to below 2"):
+            synthetic(**{option: value})
+
+
+@pytest.mark.parametrize("option", ["synthetic_train_per_class", "synthetic_test_per_class"])
+@pytest.mark.parametrize("value", [0, -1, 100_001, 10**20])
+def test_synthetic_draws_what_fits_into_memory(option, value):
+    with pytest.raises(ConfigError, match=rf"{option} is {value}; expected from 1 to 100000"):
+        load("synthetic", 10, **{option: value})
 
 
 # ---------------------------------------------------------------------- digest
@@ -502,7 +530,7 @@ def test_synthetic_train_and_test_share_no_picture():
 
 
 def test_synthetic_refuses_other_class_counts():
-    with pytest.raises(DataError, match="10 or 100 classes, not 7"):
+    with pytest.raises(DataError, match="10 or 100 classes, not 7; set dataset"):
         draw_synthetic(7, 1, seed=0)
 
 

@@ -111,12 +111,16 @@ def _shuffled_by_class(
 
 def _first(order: list[Tensor], skip: int, count: int | None, option: str) -> Tensor:
     """``count`` indices of each class after the first ``skip``, sorted; None takes all the rest."""
-    smallest = min(len(indices) for indices in order) - skip
-    if smallest < 1 or (count is not None and not 1 <= count <= smallest):
+    most = smallest = min(len(indices) for indices in order)
+    note = ""
+    if option == "validation_per_class":
+        most, note = smallest - 1, ", of which one at least is to train on"
+    elif skip:
+        most, note = smallest - skip, f", of which {skip} are held out for validation"
+    if count is not None and not 1 <= count <= most:
         raise DataError(
-            f"dataset.{option}={count}: the smallest class has {smallest + skip} training images"
-            + (f", of which {skip} are held out for validation" if skip else "")
-            + f"; choose from 1 to {max(smallest, 0)}"
+            f"dataset.{option}={count}: the smallest class has {smallest} training images{note}; "
+            + (f"choose from 1 to {most}" if most else "it needs more")
         )
     stop = None if count is None else skip + count
     return torch.cat([indices[skip:stop] for indices in order]).sort().values

@@ -11,6 +11,10 @@ from gnp.settings.section import Section, setting
 _FOLDER = Path(__file__).resolve().parents[1] / "data" / "sources"
 SOURCES = tuple(sorted(file.stem for file in _FOLDER.glob("[!_]*.py")))
 
+# A generator's seed has 64 bits; synthetic takes two for each of its own.
+SEED = {"ge": 0, "lt": 2**62, "expected": "from 0 to below 2^62"}
+DRAWN = {"ge": 1, "le": 100_000, "expected": "from 1 to 100000"}  # 3 GB, with 10 classes
+
 
 class DatasetSettings(Section):
     name: str = setting(help="its name in the run's identity")
@@ -43,10 +47,12 @@ class DatasetSettings(Section):
         "set",
         ge=0,
     )
-    subset_seed: int = setting(0, "which images these two draw")
-    synthetic_seed: int = setting(0, "which pictures the source synthetic draws")
-    synthetic_train_per_class: int = setting(200, "training pictures it draws of each class", ge=1)
-    synthetic_test_per_class: int = setting(100, "test pictures it draws of each class", ge=1)
+    subset_seed: int = setting(0, "which images these two draw", **SEED)
+    synthetic_seed: int = setting(0, "which pictures the source synthetic draws", **SEED)
+    synthetic_train_per_class: int = setting(
+        200, "training pictures it draws of each class", **DRAWN
+    )
+    synthetic_test_per_class: int = setting(100, "test pictures it draws of each class", **DRAWN)
 
     @field_validator("mean")
     @classmethod
