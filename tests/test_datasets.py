@@ -415,10 +415,10 @@ def test_another_subset_seed_takes_other_images():
         ({"train_per_class": 0}, "; choose from 1 to 12$"),
         ({"train_per_class": -1}, "; choose from 1 to 12$"),
         ({"train_per_class": 10**20}, "; choose from 1 to 12$"),
-        ({"validation_per_class": 12}, ", of which one at least is to train on; choose from 1 to 11$"),
+        ({"validation_per_class": 12}, ", of which one .* to train on; choose from 1 to 11$"),
         ({"validation_per_class": 10**20}, "; choose from 1 to 11$"),
         ({"validation_per_class": 8, "train_per_class": 5},
-         "train_per_class=5: .*, of which 8 are held out for validation; choose from 1 to 4$"),
+         ", of which 8 are held out for validation; choose from 1 to 4$"),
     ],
 )  # fmt: skip
 def test_more_images_than_there_are_is_refused(settings, words):
@@ -427,7 +427,7 @@ def test_more_images_than_there_are_is_refused(settings, words):
 
 
 def test_a_class_of_one_image_has_none_for_validation():
-    with pytest.raises(DataError, match="the smallest class has 1 training images.* needs more"):
+    with pytest.raises(DataError, match=r"the smallest class has 1 training images.* needs more"):
         load("synthetic", 10, synthetic_train_per_class=1, validation_per_class=1)
 
 
