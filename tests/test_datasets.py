@@ -575,6 +575,16 @@ def test_a_download_is_verified_and_unpacked(cifar, tmp_path_factory, monkeypatc
     server.shutdown()
 
 
+def test_a_file_system_without_locks_does_not_keep_a_download_back(tmp_path, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("gnp.data.sources.torchvision.fcntl.flock", no_locks)
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:1/none")  # refuses the connection
+    with pytest.raises(DataError, match=r"missing or damaged \(.*refused"):
+        load_cifar(tmp_path, download=True)
+
+
 def test_missing_files_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(
         DataError, match=r"missing or damaged.*Put cifar-10-python\.tar\.gz.*download=true"
