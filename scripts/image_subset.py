@@ -52,7 +52,9 @@ def main() -> int:
 
 
 def run_make(arguments: argparse.Namespace) -> None:
-    subset = from_text(arguments.list.read_text(), str(arguments.list))
+    # What is no text has names that no list has, and is refused as such.
+    text = arguments.list.read_bytes().decode(errors="surrogateescape")
+    subset = from_text(text, str(arguments.list))
     splits = load_cifar(arguments.data_root, len(subset.classes), not arguments.no_download)
     make_folder(
         subset, splits, arguments.folder, lambda images, count: track(images, "writing", count)

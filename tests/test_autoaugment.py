@@ -40,7 +40,7 @@ def test_the_25_sub_policies_are_torchvisions():
     assert list(POLICIES["cifar10"]) == torchvisions().policies
 
 
-def test_the_95_sub_policies_turn_11_percent_of_the_images_grey_in_imagenets_unit():
+def test_the_95_sub_policies_turn_12_percent_of_the_images_grey_in_imagenets_unit():
     policy = POLICIES["cifar10_95"]
     assert len(policy) == 95
     kept = [
@@ -50,8 +50,9 @@ def test_the_95_sub_policies_turn_11_percent_of_the_images_grey_in_imagenets_uni
     assert 1 - sum(kept) / 95 == pytest.approx(0.1136, abs=1e-4)
     draws = AutoAugment("cifar10_95").draw(torch.zeros(8000, 3, 32, 32), seeded())
     out = AutoAugment("cifar10_95", "imagenet").apply(images(2)[:1].expand(8000, -1, -1, -1), draws)
-    grey = (out == 128).flatten(1).all(1).float().mean().item()
-    assert grey == pytest.approx(0.1136 + 0.003, abs=0.015)  # the policy's Cutout, at 8 % of places
+    # Of one colour, for a second operation may change the grey; the rest is the policy's Cutout.
+    grey = (out == out[:, :, :1, :1]).flatten(1).all(1).float().mean().item()
+    assert grey == pytest.approx(0.120, abs=0.006)
 
 
 @pytest.mark.parametrize("applied", [(True, False), (False, True), (True, True)])

@@ -93,6 +93,25 @@ def test_every_experiment_is_valid_and_builds_its_network(compose_train, experim
         assert sum(p.numel() for p in instantiate(config.model).parameters()) > 0
 
 
+@pytest.mark.parametrize("experiment", ["pyramidnet_272_200_sd", "mini/pyramidnet_272_200_sd"])
+def test_a_run_with_official_fidelity_has_the_augmentation_of_the_tables(compose_train, experiment):
+    """The official code has no CutMix. What the command line names is taken."""
+    table = compose("reproduce_table", ["table=all", "table.fidelity=official"]).table
+    part = TableSpec.from_config(table).parts["pyramidnet"]
+    (column, *_), wanted = part.columns, [f"experiment={experiment}", "fidelity=official"]
+    assert resolve(compose_train(wanted)).augmentation.name == column.official_augmentation
+    assert resolve(compose_train(wanted)).augmentation.mixing == "mixup"
+    assert resolve(compose_train(wanted[:1])).augmentation.name == column.augmentation
+    named = resolve(compose_train([*wanted, "augmentation=cutout"]))
+    assert (named.augmentation.name, named.augmentation.mixing) == ("cutout", None)
+
+
+def test_the_learning_rate_warms_up_where_the_penalty_does_in_the_2024_recipe(compose_train):
+    for method in ("adamw", "sam", "gnp"):
+        config = validate(compose_train(["experiment=vit_s16_warmup", f"optimizer={method}"]))
+        assert config.training.lr_warmup_epochs == config.optimizer.penalty_warmup_epochs == 40
+
+
 @pytest.mark.parametrize("model", choices("model"))
 def test_every_model_config_builds_its_network(compose_train, model):
     config = validate(compose_train([f"model={model}"]))
@@ -174,6 +193,11 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
         ("training.epochs=2.0", r"training\.epochs: Value '2\.0'"),
         ("training.epochs=1.5", r"training\.epochs: Value '1\.5'"),
         ("training.epochs=0", r"training\.epochs is 0; expected at least 1"),
+        (
+            "training.lr_warmup_epochs=200",
+            r"lr_warmup_epochs is 200; expected from 0 to below training\.epochs=200",
+        ),
+        ("training.lr_warmup_epochs=-1", r"lr_warmup_epochs is -1; expected from 0 to below"),
         ("training.precision=fp8", r"expected one of fp32, bf16, fp16"),
         ("optimizer.alpha=2", r"optimizer\.alpha is 2\.0; expected from 0 to 1"),
         ("optimizer.r=-1", r"optimizer\.r is -1\.0; expected ≥ 0"),
@@ -190,8 +214,39 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
         ("augmentation.cutout=-1", r"cutout is -1; expected ≥ 0"),
         ("runtime.threads=0", r"threads is 0; expected ≥ 1"),
         ("runtime.eval_batch_size=0", r"eval_batch_size is 0; expected ≥ 1"),
-        ("dataset.std=[0,1,1]", r"dataset\.std is .* three positive numbers"),
-        ("dataset.mean=[0.5]", r"dataset\.mean is .* three numbers"),
+        *(
+            (
+                f"dataset.std={value}",
+                r"dataset\.std is .* three positive numbers, from 0\.001 to 1$",
+            )
+            for value in (
+                "[0,1,1]",
+                "[inf,1,1]",
+                "[nan,1,1]",
+                "[-1,1,1]",
+                "[1,1]",
+                "[1,1,1,1]",
+                "[]",
+                "[1e-320,1,1]",
+                "[63,63,63]",
+            )
+        ),
+        *(
+            (f"dataset.mean={value}", r"dataset\.mean is .* three numbers from 0 to 1$")
+            for value in (
+                "[0.5]",
+                "[0,inf,0]",
+                "[0,0,nan]",
+                "[0,0,0,0]",
+                "[127,127,127]",
+                "[-1,0,0]",
+            )
+        ),
+        *(
+            (f"dataset.{name}={value}", rf"dataset\.{name}.*: Value .* could not be converted to ")
+            for name in ("std", "mean")
+            for value in ("1", "null", "[1,a,1]", "[1,1,true]", "[1,[1],1]")
+        ),
         ("+model.widht=2", r"has no argument 'widht'.*Did you mean 'width'"),
         ("+optimizer.base.momentm=2", r"SGD has no argument 'momentm'.*Did you mean 'momentum'"),
         ("model._target_=models.vgg.VG", r"model\._target_=models\.vgg\.VG cannot be imported"),

@@ -1,5 +1,6 @@
 """Loading: torchvision's real code on small files of its format, folders, drawn pictures."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +17,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from gnp.data import DataError, ImageData, Split, load_dataset
-from gnp.data.sources.folder import CACHE_NAME
+from gnp.data.picture_cache import CACHE_NAME
+from gnp.data.pictures import read_image
 from gnp.data.sources.synthetic import draw_synthetic
 from gnp.settings import ConfigError, DatasetSettings, checked
 
@@ -75,10 +77,60 @@ def test_the_cache_is_used_and_rebuilt_when_a_file_changes(folder, monkeypatch):
     assert len(load_folder(folder).evaluation) == 5
 
 
-def test_a_damaged_cache_is_rebuilt(folder):
-    load_folder(folder)
-    (folder / CACHE_NAME).write_bytes(b"half a cache")
-    assert len(load_folder(folder).train) == 6
+def half_of_it(file):
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def a_bit(file):
+    """In the middle of the first image, where torch.load does not look."""
+    content = bytearray(file.read_bytes())
+    first = torch.load(file)["train_images"].numpy().tobytes()[:64]
+    content[content.index(first) + 10] ^= 1
+    file.write_bytes(content)
+
+
+def its_labels(file):
+    stored = torch.load(file)
+    torch.save({**stored, "train_labels": stored["train_labels"].flip(0)}, file)
+
+
+def the_splits(file):
+    stored = torch.load(file)
+    stored["train_images"] = stored["test_images"]
+    torch.save(stored, file)
+
+
+def its_checksum(file):
+    torch.save({k: v for k, v in torch.load(file).items() if k != "checksum"}, file)
+
+
+def its_kind(file):
+    torch.save([1, 2, 3], file)
+
+
+@pytest.mark.parametrize(
+    "damage", [half_of_it, a_bit, its_labels, the_splits, its_checksum, its_kind]
+)
+def test_a_damaged_cache_is_decoded_again_with_a_warning(folder, damage, caplog):
+    picture(folder / "train" / "cat" / "0.png", 55)
+    digest = load_folder(folder).digest
+    damage(folder / CACHE_NAME)
+    assert load_folder(folder).digest == digest
+    assert [
+        f"{CACHE_NAME} is damaged: the pictures are decoded again" in m for m in caplog.messages
+    ] == [True]
+    assert load_folder(folder).digest == digest
+    assert len(caplog.messages) == 1
+
+
+def test_a_picture_of_the_same_size_and_time_is_noticed(folder):
+    file = folder / "train" / "cat" / "0.bmp"
+    picture(file, 1)
+    before, old = load_folder(folder).digest, file.stat()
+    picture(file, 2)
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    assert load_folder(folder).digest != before
 
 
 def test_a_folder_that_cannot_be_written_is_cached_elsewhere(folder, tmp_path_factory, monkeypatch):
@@ -91,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_cached_elsewhere(folder, tmp_path_fa
             raise PermissionError(dir)
         return real(dir=dir, suffix=suffix)
 
-    monkeypatch.setattr("gnp.data.sources.folder.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("gnp.data.picture_cache.tempfile.mkstemp", refuse)
     load_folder(folder)
     assert not (folder / CACHE_NAME).exists()
     assert len(list(elsewhere.rglob("*.pt"))) == 1
@@ -117,6 +169,196 @@ def test_damaged_folders_are_refused_by_name(folder, damage, words):
     damage(folder)
     with pytest.raises(DataError, match=words):
         load_folder(folder)
+
+
+def save(path, pixels, mode=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+RAMP = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 64  # 16 bits, from black to white
+COLOURS = np.stack([(RAMP >> 8).astype(np.uint8), np.full((32, 32), 9, np.uint8)] * 2, 2)[..., :3]
+
+
+def with_a_palette():
+    image = Image.fromarray(COLOURS[..., 0])
+    image.putpalette(bytes(b for level in range(256) for b in (level, 9, level)))
+    return image
+
+
+def shown(pixels):
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_16_bit_grey_is_scaled_to_8(tmp_path, ending):
+    file = save(tmp_path / f"x.{ending}", RAMP)
+    grey = torch.from_numpy((RAMP >> 8).astype(np.uint8))
+    assert torch.equal(read_image(file), grey.expand(3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("file", "mode"),
+    [("x.tif", "RGB"), ("x.ppm", "RGB"), ("x.gif", "P"), ("x.png", "P"), ("x.tga", "RGB"),
+     ("x.png", "RGBA"), ("x.BMP", "RGB")],
+)  # fmt: skip
+def test_pictures_of_every_kind_are_used_as_they_look(folder, file, mode):
+    save(folder / "train" / "cat" / file, with_a_palette() if mode == "P" else COLOURS, mode)
+    data = load_folder(folder)
+    assert len(data.train) == 7
+    assert torch.equal(data.train.images[3], shown(COLOURS))
+
+
+def test_one_bit_grey_and_cmyk_pictures_are_used(tmp_path):
+    black_and_white = np.array([[0, 255] * 16] * 32, np.uint8)
+    for mode in ("1", "L"):
+        image = read_image(save(tmp_path / f"{mode}.png", black_and_white, mode))
+        assert torch.equal(image, torch.from_numpy(black_and_white).expand(3, 32, 32))
+    image = read_image(save(tmp_path / "x.tif", COLOURS, "CMYK"))
+    assert torch.equal(image, shown(COLOURS))
+
+
+def with_a_hole(mode):
+    image = Image.fromarray(COLOURS).convert("RGBA")
+    image.putpixel((5, 5), (0, 0, 0, 0))
+    return image.convert(mode)
+
+
+def two_frames():
+    return {"save_all": True, "append_images": [Image.new("RGB", (32, 32), "red")]}
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "options", "words"),
+    [
+        ("x.tif", RAMP.astype(np.int32), {}, r"has 32-bit pixels \(Pillow's mode I\)"),
+        ("x.tif", RAMP.astype(np.float32), {}, r"has 32-bit pixels \(Pillow's mode F\)"),
+        ("x.png", with_a_hole("RGBA"), {}, "has transparent pixels"),
+        ("x.png", with_a_hole("LA"), {}, "has transparent pixels"),
+        ("x.gif", with_a_hole("RGBA"), {}, "has transparent pixels"),
+        ("x.png", COLOURS, {"transparency": (0, 9, 0)}, "has transparent pixels"),
+        ("x.gif", COLOURS, two_frames(), "has 2 frames"),
+        ("x.png", COLOURS, two_frames(), "has 2 frames"),
+        ("x.tif", COLOURS, two_frames(), "has 2 frames"),
+    ],
+)
+def test_pictures_that_would_have_to_be_guessed_are_refused(folder, name, image, options, words):
+    save(folder / "test" / "dog" / name, image, **options)
+    with pytest.raises(DataError, match=rf"test/dog/{name} {words}.*; "):
+        load_folder(folder)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged TIFFs
+def test_damage_of_any_kind_is_refused_by_name(folder):
+    """Pillow raises struct.error, KeyError, EOFError, … of its own on damaged headers."""
+    random = np.random.default_rng(0)
+    for ending in ("png", "jpg", "gif", "bmp", "tif", "ppm"):
+        file = save(folder / f"x.{ending}", COLOURS)
+        whole = file.read_bytes()
+        for _ in range(40):
+            content = bytearray(whole[: random.integers(1, len(whole) + 1)])
+            for _ in range(3):
+                content[random.integers(min(len(content), 64))] = random.integers(256)
+            file.write_bytes(content)
+            with contextlib.suppress(DataError):
+                assert read_image(file).shape == (3, 32, 32)
+
+
+def test_no_flipped_bit_of_a_png_goes_unnoticed(folder):
+    """Decoding alone lets those in the checksum of the pixels, and a few others, pass."""
+    file = save(folder / "train/cat/0.png", COLOURS)
+    whole, good = file.read_bytes(), read_image(file)
+    for place in range(8, len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        with contextlib.suppress(DataError):
+            assert torch.equal(read_image(file), good)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("train/cat/more/x.tif", r"train/cat/more/x\.tif is deeper than in its class folder"),
+        ("train/cat/a/b/x.png", r"train/cat/a/b/x\.png is deeper than in its class folder"),
+        ("test/x.png", r"test has pictures outside of its class folders: x\.png;"),
+    ],
+)
+def test_pictures_in_no_class_folder_are_refused_by_name(folder, place, words):
+    save(folder / place, COLOURS)
+    with pytest.raises(DataError, match=words):
+        load_folder(folder)
+
+
+def test_what_is_left_out_is_named_once(folder, caplog):
+    for name in ("notes.txt", "cat/labels.csv", "cat/.thumbs/0.png", ".old/0.png", "dog/x.heic"):
+        (folder / "train" / name).parent.mkdir(exist_ok=True)
+        (folder / "train" / name).write_text("no picture")
+    assert len(load_folder(folder).train) == 6
+    (message,) = caplog.messages
+    names = "notes.txt, .old, cat/labels.csv, cat/.thumbs, dog/x.heic"
+    assert message.endswith(f"left out, being no pictures in a class folder: {names}")
+    (folder / "train" / "dog" / "y.txt").touch()
+    load_folder(folder)
+    assert caplog.messages[1].endswith(f"{names} … (6 in all)")
+
+
+@pytest.mark.parametrize("place", ["train/cat/9.png", "train/cat/9", "train/bird"])
+def test_a_link_that_leads_nowhere_is_refused(folder, place):
+    """A class folder's would take the class away from train and test alike."""
+    (folder / place).symlink_to(folder / "gone")
+    with pytest.raises(DataError, match=rf"{place} is a link to .*gone, which does not exist; "):
+        load_folder(folder)
+    (folder / "gone").symlink_to(folder / place)
+    with pytest.raises(DataError, match=rf"{place} cannot be read \(Too many levels"):
+        load_folder(folder)
+
+
+def test_links_to_pictures_and_class_folders_are_followed(folder):
+    digest = load_folder(folder).digest
+    (folder / "train/cat").rename(folder / "elsewhere")
+    (folder / "train/cat").symlink_to(folder / "elsewhere")
+    (folder / "train/dog/0.png").rename(folder / "there.png")
+    (folder / "train/dog/0.png").symlink_to(folder / "there.png")
+    assert load_folder(folder).digest == digest
+
+
+def test_a_pipe_in_a_picture_s_place_is_refused(folder):
+    os.mkfifo(folder / "train/cat/x.png")  # to open it would wait for ever
+    with pytest.raises(DataError, match=r"cat/x\.png is neither a file nor a folder"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize("place", ["train", "train/cat", "train/cat/0.png"])
+def test_what_may_not_be_read_is_refused_by_name(folder, place, monkeypatch):
+    def forbid(real):
+        def call(path, *arguments, **options):
+            if str(path) == str(folder / place):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", forbid(os.scandir))
+    monkeypatch.setattr(Image, "open", forbid(Image.open))
+    with pytest.raises(DataError, match=rf"{place} .*Permission denied"):
+        load_folder(folder)
+
+
+def test_names_that_are_not_utf_8_are_read_and_shown(folder, caplog):
+    cat = os.fsencode(folder / "train" / "cat")
+    os.rename(cat + b"/0.png", cat + b"/caf\xe9.png")
+    for split in ("train", "test"):
+        os.rename(os.fsencode(folder / split / "dog"), os.fsencode(folder / split) + b"/\xff")
+    open(cat + b"/\xe9.txt", "w").close()
+    assert load_folder(folder).train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert load_folder(folder).digest == load_folder(folder).digest
+    with open(cat + b"/caf\xe9.png", "wb"):
+        pass
+    with pytest.raises(DataError, match=r"caf\\udce9\.png is not a readable") as refused:
+        load_folder(folder)
+    for message in (str(refused.value), *caplog.messages):
+        message.encode()
 
 
 def test_a_wrong_class_count_is_refused_with_the_right_one(folder):
@@ -167,13 +409,41 @@ def test_another_subset_seed_takes_other_images():
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"train_per_class": 13}, {"train_per_class": 0}, {"validation_per_class": 12},
-     {"validation_per_class": 8, "train_per_class": 5}],
+    ("settings", "words"),
+    [
+        ({"train_per_class": 13}, "; choose from 1 to 12$"),
+        ({"train_per_class": 0}, "; choose from 1 to 12$"),
+        ({"train_per_class": -1}, "; choose from 1 to 12$"),
+        ({"train_per_class": 10**20}, "; choose from 1 to 12$"),
+        ({"validation_per_class": 12}, ", of which one .* to train on; choose from 1 to 11$"),
+        ({"validation_per_class": 10**20}, "; choose from 1 to 11$"),
+        ({"validation_per_class": 8, "train_per_class": 5},
+         ", of which 8 are held out for validation; choose from 1 to 4$"),
+    ],
 )  # fmt: skip
-def test_more_images_than_there_are_is_refused(settings):
-    with pytest.raises(DataError, match=r"the smallest class has 12 training images"):
+def test_more_images_than_there_are_is_refused(settings, words):
+    with pytest.raises(DataError, match=rf"the smallest class has 12 training images.*{words}"):
         synthetic(**settings)
+
+
+def test_a_class_of_one_image_has_none_for_validation():
+    with pytest.raises(DataError, match=r"the smallest class has 1 training images.* needs more"):
+        load("synthetic", 10, synthetic_train_per_class=1, validation_per_class=1)
+
+
+@pytest.mark.parametrize("option", ["subset_seed", "synthetic_seed"])
+def test_a_seed_is_one_that_a_generator_takes(option):
+    assert len(synthetic(**{option: 2**62 - 1}, train_per_class=1).train) == 10
+    for value in (-1, 2**62, 10**20):
+        with pytest.raises(ConfigError, match=rf"{option} is {value}; expected from 0 to below 2"):
+            synthetic(**{option: value})
+
+
+@pytest.mark.parametrize("option", ["synthetic_train_per_class", "synthetic_test_per_class"])
+@pytest.mark.parametrize("value", [0, -1, 100_001, 10**20])
+def test_synthetic_draws_what_fits_into_memory(option, value):
+    with pytest.raises(ConfigError, match=rf"{option} is {value}; expected from 1 to 100000"):
+        load("synthetic", 10, **{option: value})
 
 
 # ---------------------------------------------------------------------- digest
@@ -260,7 +530,7 @@ def test_synthetic_train_and_test_share_no_picture():
 
 
 def test_synthetic_refuses_other_class_counts():
-    with pytest.raises(DataError, match="10 or 100 classes, not 7"):
+    with pytest.raises(DataError, match="10 or 100 classes, not 7; set dataset"):
         draw_synthetic(7, 1, seed=0)
 
 
@@ -305,6 +575,16 @@ def test_a_download_is_verified_and_unpacked(cifar, tmp_path_factory, monkeypatc
     server.shutdown()
 
 
+def test_a_file_system_without_locks_does_not_keep_a_download_back(tmp_path, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("gnp.data.sources.torchvision.fcntl.flock", no_locks)
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:1/none")  # refuses the connection
+    with pytest.raises(DataError, match=r"missing or damaged \(.*refused"):
+        load_cifar(tmp_path, download=True)
+
+
 def test_missing_files_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(
         DataError, match=r"missing or damaged.*Put cifar-10-python\.tar\.gz.*download=true"
@@ -317,6 +597,18 @@ def test_a_truncated_file_is_refused(cifar):
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"Delete .*cifar-10-batches-py"):
         load_cifar(cifar, download=False)
+
+
+def test_a_flipped_bit_is_refused_at_every_load(cifar):
+    """torchvision compares the files' checksums each time, not only after a download."""
+    load_cifar(cifar, download=False)
+    for name in ("data_batch_2", "test_batch", "batches.meta"):
+        file = cifar / CIFAR10.base_folder / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-60] + bytes([whole[-60] ^ 1]) + whole[-59:])
+        with pytest.raises(DataError, match="missing or damaged"):
+            load_cifar(cifar, download=False)
+        file.write_bytes(whole)
 
 
 def test_torchvision_has_two_cifars(tmp_path):

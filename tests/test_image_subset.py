@@ -1,5 +1,6 @@
 """A published list of images, and the folder made from it and from torchvision's CIFAR."""
 
+import os
 import re
 import sys
 
@@ -96,6 +97,42 @@ def test_what_is_no_list_is_refused(tmp_path, script):
     assert "table.csv is no list of images; expected one of results/images" in printed
     status, printed = script("make", tmp_path / "none.txt", tmp_path / "made")
     assert (status, "none.txt" in printed) == (2, True)
+
+
+def test_a_folder_of_other_kinds_of_pictures_is_made_again_pixel_for_pixel(
+    original, splits, tmp_path
+):
+    file = next((original / "train/class5").iterdir())
+    Image.open(file).save(file.with_suffix(".bmp"))
+    file.unlink()
+    listed = describe_folder(original)
+    listed.train["class6/as.jpg"] = listed.train.pop(next(n for n in listed.train if "class6" in n))
+    make_folder(listed, splits, tmp_path / "made")
+    assert describe_folder(tmp_path / "made") == listed
+
+
+def test_names_that_lead_elsewhere_are_no_list(original, tmp_path, script):
+    text = to_text(describe_folder(original))
+    first = text.splitlines()[1]
+    name, d = first.split()
+    for wrong in (f"../../{name} {d}", f"/{name} {d}", f"../x.png {d}", f"x.png {d}", first[:4]):
+        assert wrong != first
+        with pytest.raises(DataError, match="is no list of images"):
+            from_text(text.replace(first, wrong), "x.txt")
+    with pytest.raises(DataError, match="is no list of images"):
+        from_text(text + first + "\n", "x.txt")  # twice
+    assert from_text(text.replace("\n", "\r\n"), "") == from_text(text, "")
+    (tmp_path / "x.txt").write_bytes(text.encode().replace(b"class", b"\xff"))
+    status, printed = script("make", tmp_path / "x.txt", tmp_path / "made", "--no-download")
+    assert (status, "x.txt is no list of images" in printed) == (2, True)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"a\nb.png"])
+def test_names_that_a_list_cannot_have_are_refused(original, tmp_path, script, name):
+    place = os.fsencode(original / "train/class5")
+    os.rename(os.path.join(place, os.listdir(place)[0]), os.path.join(place, name))
+    status, printed = script("list", original, tmp_path / "x.txt")
+    assert (status, "a list has no such name; rename it" in printed) == (2, True)
 
 
 @pytest.mark.parametrize("classes", [10, 100])

@@ -15,7 +15,7 @@ from gnp.data import ImageData, Split, batches
 from gnp.optim import GNP, PenaltySchedule
 from gnp.settings import ConfigError
 from gnp.training import run as run_module
-from gnp.training.build import build_optimizer
+from gnp.training.build import build_optimizer, build_schedules
 from gnp.training.checkpoint import read_checkpoint
 from gnp.training.device import prepare_device
 from gnp.training.failure import TrainingFailed
@@ -268,6 +268,36 @@ def test_the_learning_rate_is_the_official_per_step_cosine():
     factor = cosine(total)
     for t in range(total + 1):
         assert lr * factor(t) == pytest.approx(lr / 2 * (1 + math.cos(math.pi * t / total)))
+
+
+def test_the_learning_rate_grows_linearly_from_0_before_a_cosine_over_the_rest():
+    """As optax.warmup_cosine_decay_schedule(0, lr, warm-up steps, total steps)."""
+    total, warmup = 30, 12
+    factor = cosine(total, warmup_steps=warmup)
+    for t in range(warmup):
+        assert factor(t) == pytest.approx(t / warmup)
+    for t in range(warmup, total + 1):
+        over = (t - warmup) / (total - warmup)
+        assert factor(t) == pytest.approx((1 + math.cos(math.pi * over)) / 2)
+    assert (factor(0), factor(warmup), factor(total)) == (0, 1, 0)
+
+
+def test_a_warm_up_changes_each_step_also_where_the_cosine_changes_each_epoch():
+    factor = cosine(20, every=5, warmup_steps=10)
+    by_step = cosine(20, warmup_steps=10)
+    assert [factor(t) for t in range(11)] == [by_step(t) for t in range(11)]
+    assert [factor(t) for t in range(10, 20)] == [1] * 5 + [by_step(15)] * 5
+
+
+def test_the_learning_rate_s_warm_up_lasts_its_epochs(tiny):
+    config = tiny("training.lr_warmup_epochs=2", "training.epochs=4", "optimizer.lr=0.5")
+    optimizer = build_optimizer(config, nn.Linear(2, 2), CPU)
+    scheduler = build_schedules(config, optimizer, steps=3).learning_rate
+    cosine_part = [0.5 * (1 + math.cos(math.pi * t / 6)) for t in range(6)]
+    factors = [scheduler.lr_lambdas[0](t) for t in range(12)]
+    assert factors == pytest.approx([t / 6 for t in range(6)] + cosine_part)
+    assert optimizer.param_groups[0]["lr"] == 0
+    assert scheduler.base_lrs == [0.5]
 
 
 # ---------------------------------------------------------------------- the loop by itself

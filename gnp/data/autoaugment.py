@@ -46,7 +46,7 @@ class AutoAugment:
             14 pixels of 32 (torchvision), and for the Cutout among the 95 a square of up to 20
             pixels (the AutoAugment authors' CIFAR code). "imagenet": 250 and 200 pixels whatever
             the image's size (the GNP authors' code), so that at 32 pixels each translation, and
-            nearly each Cutout, leaves nothing but grey: 11 % of the images.
+            nearly each Cutout, leaves nothing but grey: 12.0 % of the images.
         fill: grey level, 0 to 255, of pixels from outside the image and of Cutout.
 
     Where an operation interpolates or rounds, torchvision's functions may differ from those in

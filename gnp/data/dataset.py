@@ -3,13 +3,13 @@
 CIFAR is 150 MB as uint8: it lives on the device, and no worker process ever touches it.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from gnp.data.digest import digest_of
 from gnp.data.errors import DataError
 from gnp.data.sources import load_source
 from gnp.settings import DatasetSettings
@@ -58,13 +58,9 @@ class ImageData:
         and from whatever files the images were read. ``mean`` and ``std`` are settings, and not in
         it. CIFAR takes 0.1 to 0.5 s.
         """
-        digest = hashlib.sha256(self.evaluated.encode())
-        for split in (self.train, self.evaluation):
-            for tensor in (split.images, split.labels):
-                array = tensor.cpu().contiguous().numpy()
-                digest.update(f"\n{array.dtype} {array.shape}\n".encode())
-                digest.update(array.data)
-        return digest.hexdigest()[:DIGEST_DIGITS]
+        splits = (self.train, self.evaluation)
+        tensors = (tensor for split in splits for tensor in (split.images, split.labels))
+        return digest_of(self.evaluated, tensors)[:DIGEST_DIGITS]
 
 
 def load_dataset(settings: DatasetSettings, device: torch.device | str = "cpu") -> ImageData:
@@ -115,12 +111,16 @@ def _shuffled_by_class(
 
 def _first(order: list[Tensor], skip: int, count: int | None, option: str) -> Tensor:
     """``count`` indices of each class after the first ``skip``, sorted; None takes all the rest."""
-    smallest = min(len(indices) for indices in order) - skip
-    if smallest < 1 or (count is not None and not 1 <= count <= smallest):
+    most = smallest = min(len(indices) for indices in order)
+    note = ""
+    if option == "validation_per_class":
+        most, note = smallest - 1, ", of which one at least is to train on"
+    elif skip:
+        most, note = smallest - skip, f", of which {skip} are held out for validation"
+    if count is not None and not 1 <= count <= most:
         raise DataError(
-            f"dataset.{option}={count}: the smallest class has {smallest + skip} training images"
-            + (f", of which {skip} are held out for validation" if skip else "")
-            + f"; choose from 1 to {max(smallest, 0)}"
+            f"dataset.{option}={count}: the smallest class has {smallest} training images{note}; "
+            + (f"choose from 1 to {most}" if most else "it needs more")
         )
     stop = None if count is None else skip + count
     return torch.cat([indices[skip:stop] for indices in order]).sort().values

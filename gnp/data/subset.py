@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from gnp.data.errors import DataError
-from gnp.data.sources.folder import list_split, read_image
+from gnp.data.pictures import read_image
+from gnp.data.sources.folder import list_split
 
 DIGITS = 12  # of 50,000 images no two agree in 48 bits by chance (probability 5e-6)
 TEST = "test"
@@ -40,7 +41,7 @@ def describe_folder(root: str | Path) -> Subset:
     """The list of an image folder ``root/{train,test}/<class>/*.png``.
 
     Raises:
-        DataError: a folder is missing or empty, or a picture is damaged or not 32×32.
+        DataError: as ``load_folder``, and for a name that a list cannot have.
     """
     root = Path(root)
     train = {
@@ -48,6 +49,9 @@ def describe_folder(root: str | Path) -> Subset:
         for name, files in list_split(root, "train").items()
         for file in files
     }
+    for name in train:
+        if not _is_listable(name):
+            raise DataError(f"{root / 'train' / name}: a list has no such name; rename it")
     test = (file for files in list_split(root, TEST).values() for file in files)
     return Subset(train, digest_of_all(map(read_image, test)))
 
@@ -59,14 +63,23 @@ def to_text(subset: Subset) -> str:
 
 def from_text(text: str, where: str) -> Subset:
     """Raises DataError, with ``where``, for text that ``to_text`` did not write."""
-    try:
-        names = dict(line.rsplit(" ", 1) for line in text.splitlines())
-        return Subset({name: d for name, d in names.items() if name != TEST}, names[TEST])
-    except (KeyError, ValueError) as error:
+    lines = [line.rpartition(" ") for line in text.replace("\r\n", "\n").rstrip("\n").split("\n")]
+    digests = {name: d for name, _, d in lines}
+    train = {name: d for name, d in digests.items() if name != TEST}
+    if len(digests) < len(lines) or TEST not in digests or not all(map(_is_listable, train)):
         raise DataError(
             f"{where} is no list of images; expected one of results/images, or what "
             f"image_subset.py list has written"
-        ) from error
+        )
+    return Subset(train, digests[TEST])
+
+
+def _is_listable(name: str) -> bool:
+    """Whether it is "<class>/<file>", in UTF-8 and one line, and leads nowhere else."""
+    parts = name.split("/")
+    if len(parts) != 2 or {"", ".", ".."} & set(parts) or set(name) & set("\r\n\0"):
+        return False
+    return name.encode(errors="ignore").decode() == name
 
 
 def make_folder(
@@ -117,7 +130,8 @@ def make_folder(
     for name, image in progress(pictures, len(pictures)):
         file = partial / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
+        # PNG under whatever name: JPEG would change the pixels, and readers look at the content.
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, format="PNG")
     os.replace(partial, root)
 
 

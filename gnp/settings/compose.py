@@ -13,6 +13,15 @@ from gnp.settings.recipe import unread_names
 from gnp.settings.run import Config
 
 
+def _by_fidelity(fidelity: str, usual: str, official: str) -> str:
+    """``${by_fidelity:${fidelity},a,b}`` in a defaults list: choose b where the fidelity is the
+    official code's, else a. What the command line names comes before both."""
+    return official if fidelity == "official" else usual
+
+
+OmegaConf.register_new_resolver("by_fidelity", _by_fidelity, replace=True)
+
+
 def validate(composed: DictConfig) -> Config:
     """``resolve``, and the arguments of the network and the base optimizer checked too.
 

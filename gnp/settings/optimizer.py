@@ -12,7 +12,11 @@ class OptimizerSettings(Section):
     base: dict[str, Any] = setting(
         {}, "the optimizer that is wrapped: _target_ names its class, the others are its arguments"
     )
-    lr: float = setting(0.1, "the learning rate at the start, which falls as a cosine to 0", gt=0)
+    lr: float = setting(
+        0.1,
+        "the largest learning rate, at the start or after a warm-up; it falls as a cosine to 0",
+        gt=0,
+    )
     weight_decay: float = setting(0.0, "pull of each weight to 0, in proportion to it", ge=0)
     r: float = setting(0.0, "length of the climb to where the second gradient is taken", ge=0)
     alpha: float = setting(

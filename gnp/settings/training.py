@@ -26,6 +26,12 @@ class TrainingSettings(Section):
     schedule_every: Literal["step", "epoch"] = setting(
         "step", "when the learning rate changes along the cosine"
     )
+    lr_warmup_epochs: int = setting(
+        0,
+        "epochs in which the learning rate grows from 0, step by step, before its cosine",
+        expected="from 0 to below training.epochs",
+        ge=0,
+    )
     drop_last: bool = setting(True, "leave out an epoch's last, smaller batch")
     precision: Literal["fp32", "bf16", "fp16"] = setting(
         "fp32", "of the forward and backward pass; fp16 scales the loss"
@@ -42,6 +48,16 @@ class TrainingSettings(Section):
             "custom",
             "expected null or a divisor of training.batch_size={batch_size}",
             {"batch_size": batch_size},
+        )
+
+    @field_validator("lr_warmup_epochs")
+    @classmethod
+    def _leaves_epochs_for_the_cosine(cls, value: int, info: ValidationInfo) -> int:
+        epochs = info.data.get("epochs")
+        if epochs is None or value < epochs:
+            return value
+        raise PydanticCustomError(
+            "custom", "expected from 0 to below training.epochs={epochs}", {"epochs": epochs}
         )
 
     @field_validator("drop_last")

@@ -92,7 +92,8 @@ def build_schedules(config: Config, optimizer: GNP, steps: int) -> Schedules:
     every = steps if training.schedule_every == "epoch" else 1
     return Schedules(
         learning_rate=torch.optim.lr_scheduler.LambdaLR(
-            optimizer, cosine(training.epochs * steps, every)
+            optimizer,
+            cosine(training.epochs * steps, every, training.lr_warmup_epochs * steps),
         ),
         penalty=PenaltySchedule(
             optimizer,

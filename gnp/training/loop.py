@@ -226,14 +226,21 @@ def evaluate(
     return meter.read()
 
 
-def cosine(total_steps: int, every: int = 1) -> Callable[[int], float]:
+def cosine(total_steps: int, every: int = 1, warmup_steps: int = 0) -> Callable[[int], float]:
     """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) ("Fidelity" in the README).
 
-    It changes every ``every`` steps: 1, or an epoch's steps.
+    Args:
+        total_steps: T, where the factor is 0.
+        every: the cosine changes every so many steps: 1, or an epoch's steps.
+        warmup_steps: so many steps before the cosine grow linearly from 0, at the first step, to
+            1, where the cosine begins; it is over T less these steps. Each step, whatever
+            ``every``: an epoch at a rate of 0 would be lost.
     """
 
     def factor(step: int) -> float:
-        t = min(step - step % every, total_steps)
-        return 0.5 * (1 + math.cos(math.pi * t / total_steps))
+        if step < warmup_steps:
+            return step / warmup_steps
+        t = min(step - step % every, total_steps) - warmup_steps
+        return 0.5 * (1 + math.cos(math.pi * t / (total_steps - warmup_steps)))
 
     return factor

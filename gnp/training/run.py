@@ -32,6 +32,7 @@ from gnp.training.device import device_name, prepare_device
 from gnp.training.distributed import Processes, check_shares, in_parallel, joined_processes
 from gnp.training.failure import diverged
 from gnp.training.loop import Average, NonFiniteLoss, evaluate, train_epoch
+from gnp.training.one_image import check_passes_of_one_image
 from gnp.training.progress import RunProgress
 from gnp.training.seeds import stream_seed
 from gnp.training.summary import summarise
@@ -133,6 +134,7 @@ class _Run:
         )
         torch.manual_seed(stream_seed(config.seed, "initialisation"))
         model = build_model(config).to(device, memory_format=self.memory_format)
+        check_passes_of_one_image(config, model, self.data)
         self.model, parallel = in_parallel(model, config, device, processes)
         self.optimizer = build_optimizer(config, parallel, device)
         self.steps_per_epoch = steps_per_epoch(config, len(self.data.train))

@@ -1,21 +1,22 @@
 """An image folder ``root/{train,test}/<class>/*.png``, decoded once and cached in one file."""
 
-import hashlib
+import logging
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
-from gnp.data.errors import DataError
+from gnp.data.errors import DataError, printable
+from gnp.data.picture_cache import cached, fingerprint_of, store
+from gnp.data.pictures import is_picture, read_image
 from gnp.settings import DatasetSettings
 
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-SIZE = (32, 32)
-CACHE_NAME = ".gnp-cache.pt"
+NAMED = 5  # files that a message names, of those that it is about
+
+log = logging.getLogger(__name__)
 
 
 def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -26,13 +27,15 @@ def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor
 def load_folder(root: str | Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((train images, labels), (test images, labels)); images uint8 (N, 3, 32, 32).
 
-    Classes are numbered in the order of their names. The decoded images are cached in
-    ``root/.gnp-cache.pt`` (or, where that cannot be written, in the user's cache folder) and
-    decoded again when a file is added, removed or changed.
+    Classes are numbered in the order of their names, and a class's pictures are in the order of
+    theirs. The decoded images are cached in ``root/.gnp-cache.pt`` (or, where that cannot be
+    written, in the user's cache folder) and decoded again when a file is added, removed or changed,
+    or when the cache is damaged.
 
     Raises:
-        DataError: a folder is missing or empty, train and test have different classes, or a
-            picture is damaged or not 32×32; names the file.
+        DataError: a folder is missing, empty or unreadable, train and test have different classes,
+            a picture is in no class folder or deeper than in one, a link leads nowhere, or
+            ``read_image`` refuses a picture; names the file.
     """
     root = Path(root)
     listing = {split: list_split(root, split) for split in ("train", "test")}
@@ -40,51 +43,117 @@ def load_folder(root: str | Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, 
     if sorted(listing["test"]) != classes:
         odd = sorted(set(listing["test"]) ^ set(classes))
         raise DataError(
-            f"{root}: train and test must have the same classes; only one of them has "
-            f"{', '.join(odd[:5])}{' …' if len(odd) > 5 else ''}"
+            f"{root}: train and test must have the same classes; only one of them has {_some(odd)}"
         )
     files = [f for split in listing.values() for names in split.values() for f in names]
-    fingerprint = _fingerprint(root, files)
-    for cache in _cache_places(root):
-        cached = _read_cache(cache, fingerprint)
-        if cached is not None:
-            return cached
-    splits = tuple(_decode(listing[split], classes) for split in ("train", "test"))
-    _write_cache(root, fingerprint, splits)
+    with _unreadable_is_refused():
+        fingerprint = fingerprint_of(root, files)
+    splits = cached(root, fingerprint)
+    if splits is None:
+        train, test = (_decode(listing[split], classes) for split in ("train", "test"))
+        splits = train, test
+        store(root, fingerprint, splits)
     return splits
 
 
 def list_split(root: Path, split: str) -> dict[str, list[Path]]:
+    """Class → its pictures. Files that are no pictures, and hidden folders, are left out and named
+    in a warning.
+
+    Raises:
+        DataError: see ``load_folder``.
+    """
     folder = root / split
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder} does not exist; dataset.source=folder expects "
-            f"{root}/{{train,test}}/<class>/*.png: unpack the images there or set dataset.root "
-            f"(those of results/: scripts/image_subset.py make)"
-        )
-    listing = {
-        d.name: sorted(f for f in d.iterdir() if f.suffix.lower() in EXTENSIONS)
-        for d in sorted(folder.iterdir())
-        if d.is_dir() and not d.name.startswith(".")
-    }
+    with _unreadable_is_refused():
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder} does not exist; dataset.source=folder expects "
+                f"{root}/{{train,test}}/<class>/*.png: unpack the images there or set dataset.root "
+                f"(those of results/: scripts/image_subset.py make)"
+            )
+        folders, left_out = _contents(folder)
+        if misplaced := [f for f in left_out if is_picture(f)]:
+            raise DataError(
+                f"{folder} has pictures outside of its class folders: "
+                f"{_some([f.name for f in misplaced])}; move them to their class or elsewhere"
+            )
+        listing = {}
+        for place in folders:
+            if place.name.startswith("."):
+                left_out.append(place)
+                continue
+            listing[place.name], others = _pictures_of(place)
+            left_out += others
     if not listing:
         raise DataError(f"{folder} has no class folders; expected {folder}/<class>/*.png")
     for name, files in listing.items():
         if not files:
             raise DataError(
-                f"{folder / name} has no pictures ({', '.join(sorted(EXTENSIONS))}); add some or "
-                f"remove the class from train and test"
+                f"{folder / name} has no pictures (.png, .jpg, .bmp, .tif, …); add some or remove "
+                f"the class from train and test"
             )
+    if left_out:
+        names = _some([str(f.relative_to(folder)) for f in left_out])
+        log.warning(
+            "%s: left out, being no pictures in a class folder: %s",
+            printable(folder),
+            printable(names),
+        )
     return listing
 
 
-def _fingerprint(root: Path, files: list[Path]) -> str:
-    """Changes when a file is added, removed, renamed, or has another size or time."""
-    digest = hashlib.sha256()
-    for file in files:
-        stat = file.stat()
-        digest.update(f"{file.relative_to(root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def _pictures_of(folder: Path) -> tuple[list[Path], list[Path]]:
+    """A class's pictures, and what else is in its folder."""
+    folders, files = _contents(folder)
+    for deeper in (f for f in folders if not f.name.startswith(".")):
+        for place, _, names in os.walk(deeper, onerror=_raise):
+            if pictures := sorted(name for name in names if is_picture(Path(name))):
+                raise DataError(
+                    f"{Path(place, pictures[0])} is deeper than in its class folder; move it to "
+                    f"{folder}, or {deeper} elsewhere"
+                )
+    pictures = [f for f in files if is_picture(f)]
+    return pictures, [f for f in files if not is_picture(f)] + folders
+
+
+def _contents(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Folders and files in it, in the order of their names; links are followed."""
+    folders, files = [], []
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = Path(entry.path)
+            if entry.is_dir():
+                folders.append(path)
+            elif entry.is_file():
+                files.append(path)
+            elif entry.is_symlink():
+                raise DataError(
+                    f"{path} is a link to {os.readlink(path)}, which does not exist; restore that "
+                    f"or delete the link"
+                )
+            else:
+                raise DataError(f"{path} is neither a file nor a folder; delete it")
+    return folders, files
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+@contextmanager
+def _unreadable_is_refused() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename} cannot be read ({error.strerror}); make it readable, delete it or "
+            f"set dataset.root"
+        ) from error
+
+
+def _some(names: list[str]) -> str:
+    more = f" … ({len(names)} in all)" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _decode(listing: dict[str, list[Path]], classes: list[str]) -> tuple[Tensor, Tensor]:
@@ -94,62 +163,3 @@ def _decode(listing: dict[str, list[Path]], classes: list[str]) -> tuple[Tensor,
             images.append(read_image(file))
             labels.append(label)
     return torch.stack(images), torch.tensor(labels, dtype=torch.int64)
-
-
-def read_image(file: Path) -> Tensor:
-    try:
-        with Image.open(file) as picture:
-            image = picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
-        raise DataError(
-            f"{file} is not a readable picture ({error}); replace or delete it"
-        ) from error
-    if image.size != SIZE:
-        raise DataError(
-            f"{file} is {image.width}×{image.height} pixels; expected 32×32: resize or delete it"
-        )
-    return pil_to_tensor(image)
-
-
-def _cache_places(root: Path) -> list[Path]:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return [root / CACHE_NAME, base / "gnp" / f"{name}.pt"]
-
-
-def _read_cache(cache: Path, fingerprint: str):
-    """The splits in ``cache`` if it is whole and of these files, else None."""
-    if not cache.is_file():
-        return None
-    try:
-        stored = torch.load(cache, weights_only=True)
-    except Exception:  # truncated or foreign: as good as none, it is rewritten
-        return None
-    if stored.get("fingerprint") != fingerprint:
-        return None
-    return tuple((stored[f"{s}_images"], stored[f"{s}_labels"]) for s in ("train", "test"))
-
-
-def _write_cache(root: Path, fingerprint: str, splits) -> None:
-    stored = {"fingerprint": fingerprint}
-    for name, (images, labels) in zip(("train", "test"), splits, strict=True):
-        stored |= {f"{name}_images": images, f"{name}_labels": labels}
-    for cache in _cache_places(root):
-        try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            # Several runs may start at once: each writes its own file, the last rename stays.
-            handle, temporary = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
-        except OSError:
-            continue  # read-only folder
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(stored, file)
-            os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone
-            os.replace(temporary, cache)
-        except (OSError, RuntimeError):  # disk full: the images are decoded, a cache can wait
-            Path(temporary).unlink(missing_ok=True)
-            continue
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        return

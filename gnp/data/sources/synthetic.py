@@ -34,7 +34,10 @@ def draw_synthetic(num_classes: int, per_class: int, seed: int) -> tuple[Tensor,
         DataError: not 10 or 100 classes.
     """
     if num_classes not in (10, 100):
-        raise DataError(f"synthetic draws 10 or 100 classes, not {num_classes}")
+        raise DataError(
+            f"synthetic draws 10 or 100 classes, not {num_classes}; set dataset.num_classes to one "
+            f"of them"
+        )
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(num_classes).repeat(per_class)
     labels = labels[torch.randperm(len(labels), generator=g)]

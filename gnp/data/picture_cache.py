@@ -1,0 +1,95 @@
+"""Decoded pictures in one file. It is believed only if it is whole and of the very files."""
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gnp.data.digest import digest_of
+from gnp.data.errors import printable
+
+CACHE_NAME = ".gnp-cache.pt"
+NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+# Part of the fingerprint: raise it when the same files are decoded to other tensors, or the file
+# has other contents.
+FORMAT = 2
+
+Splits = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]  # (images, labels) of train and test
+
+log = logging.getLogger(__name__)
+
+
+def fingerprint_of(root: Path, files: list[Path]) -> str:
+    """Changes when a file is added, removed, renamed or written to, also where its size and time
+    were put back afterwards: the time of the last change (``ctime``) cannot be. A copy of the
+    folder is decoded anew."""
+    digest = hashlib.sha256(f"format {FORMAT}\n".encode())
+    for file in files:
+        stat = file.stat()
+        times = f"\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n"
+        digest.update(os.fsencode(file.relative_to(root)) + times.encode())
+    return digest.hexdigest()
+
+
+def cached(root: Path, fingerprint: str) -> Splits | None:
+    """What was stored for a folder with this fingerprint, if there is such and it is undamaged."""
+    for cache in _places(root):
+        splits = _read(cache, fingerprint)
+        if splits is not None:
+            return splits
+    return None
+
+
+def store(root: Path, fingerprint: str, splits: Splits) -> None:
+    """Write ``root/.gnp-cache.pt`` or, where that fails, a file in the user's cache folder; where
+    that fails, too, the pictures are decoded each time."""
+    tensors = dict(zip(NAMES, (t for split in splits for t in split), strict=True))
+    checksum = digest_of(fingerprint, tensors.values())
+    stored = {"fingerprint": fingerprint, "checksum": checksum, **tensors}
+    for cache in _places(root):
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            # Several runs may start at once: each writes its own file, the last rename stays.
+            handle, temporary = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
+        except OSError:
+            continue  # read-only folder
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(stored, file)
+            os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone
+            os.replace(temporary, cache)
+        except (OSError, RuntimeError):  # disk full: the images are decoded, a cache can wait
+            Path(temporary).unlink(missing_ok=True)
+            continue
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return
+
+
+def _places(root: Path) -> list[Path]:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return [root / CACHE_NAME, base / "gnp" / f"{name}.pt"]
+
+
+def _read(cache: Path, fingerprint: str) -> Splits | None:
+    if not os.path.isfile(cache):
+        return None
+    try:
+        stored = torch.load(cache, weights_only=True)
+        if stored["fingerprint"] != fingerprint:
+            return None  # of files as they were
+        tensors = [stored[name] for name in NAMES]
+        whole = digest_of(fingerprint, tensors) == stored["checksum"]
+    except Exception:  # truncated, foreign, unreadable
+        whole = False
+    if not whole:
+        log.warning("%s is damaged: the pictures are decoded again", printable(cache))
+        return None
+    train_images, train_labels, test_images, test_labels = tensors
+    return (train_images, train_labels), (test_images, test_labels)
