@@ -88,9 +88,9 @@ class GNP(OptimizerWrapper):
             stay: "first" (the official code) or "both".
         replay_draws: give the second pass the random draws (dropout, shake) of the first, as the
             official code does. Without it g2 − g1 contains the noise of two different draws.
-        true_gradient: in the first pass, modules of ``model`` with an attribute
+        true_gradient: in the first pass of two, modules of ``model`` with an attribute
             ``true_gradient`` (Shake-Shake, ShakeDrop) give the gradient of the computed loss
-            (the official code); the second pass is always their ordinary one.
+            (the official code); a second or only pass is always their ordinary one.
         grad_scaler: the ``torch.amp.GradScaler`` with which the closure scales its loss (fp16).
             ``step`` then unscales, clips and skips the update if a gradient overflowed in either
             pass, and ``model``'s buffers are put back; calling
@@ -247,7 +247,7 @@ class GNP(OptimizerWrapper):
         draws = self._passes.no_draws
         if has_penalty and same_images:
             draws = self._passes.draws(p.device for group in groups for p in group.params)
-        with reduction.passing(), self._passes.first():
+        with reduction.passing(), self._passes.first(of_two=has_penalty):
             yield
         add_l2(groups, self._scale.of)
         if has_penalty:
