@@ -11,6 +11,7 @@
     processes.py     DDP's, or one
     pieces.py        a batch as one piece or several
     first_pass.py    what the second pass needs of the first
+    arrival.py       that gradients arrive in each pass, and only its own
     gradients.py     lists of gradients as a whole; update_rule.py: the arithmetic on tensors
     errors.py        what messages share
     schedules.py     r and α as functions of the step

@@ -15,15 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gnp.optim.arrival import Arrival, arriving, refuse_accelerates_accumulation
 from gnp.optim.climb import Adaptive, Ascent, climbed, kept_for
 from gnp.optim.first_pass import FirstPass
-from gnp.optim.gradients import (
-    add_l2,
-    current_gradients,
-    norm_of,
-    scale_,
-    take_gradients,
-)
+from gnp.optim.gradients import add_l2, current_gradients, norm_of, scale_, take_gradients
 from gnp.optim.groups import Group, check_settings
 from gnp.optim.loss_scale import loss_scale
 from gnp.optim.mix import mix_into_gradients, reference_in_the_mix
@@ -197,7 +192,8 @@ class GNP(OptimizerWrapper):
 
         Raises:
             TypeError: no closure and no passes before; ``reference`` is not what it should be.
-            RuntimeError: sparse gradients; gradients of both passes in the same memory.
+            RuntimeError: sparse gradients; gradients of both passes in the same memory; none, or
+                those of other batches too, as when a trainer accumulates.
 
         If a pass raises, weights, statistics and random generators are as after the first pass
         and the base optimizer has made no step.
@@ -213,8 +209,8 @@ class GNP(OptimizerWrapper):
                 measures = self._has_penalty() and self._climb.old(piece.index) is None
                 first = piece.reference if measures else piece.closure
                 same_images = piece.same_images or not measures
-                with self._at_the_weights(reduction, piece.index, same_images):
-                    loss = first()  # gradient
+                with self._at_the_weights(reduction, piece.index, same_images) as arrival:
+                    loss = arrival.loss = first()  # gradient
                 if self.needs_second_pass:
                     with self._at_the_climbed_weights():  # climb; when it ends: return, mix
                         piece.closure()  # gradient
@@ -226,7 +222,7 @@ class GNP(OptimizerWrapper):
     @contextmanager
     def _at_the_weights(
         self, reduction: Reduction, piece: int = 0, same_images: bool = True
-    ) -> Iterator[None]:
+    ) -> Iterator[Arrival]:
         """Gradient: after it g1 is in ``_first`` and a second pass has to follow, or, where one
         gradient is all that the step takes, ``p.grad`` is g.
 
@@ -239,16 +235,17 @@ class GNP(OptimizerWrapper):
         old = self._climb.old(piece) if has_penalty else None
         if old is not None:
             with climbed(groups, self._reference.single_ascent(groups, old)):
-                with reduction.passing():
-                    yield
+                with reduction.passing(), arriving(groups, climbs=True) as arrival:
+                    yield arrival
                 add_l2(groups, self._scale.of)
             self._reference.finish_single(groups, old)
             return
         draws = self._passes.no_draws
         if has_penalty and same_images:
             draws = self._passes.draws(p.device for group in groups for p in group.params)
-        with reduction.passing(), self._passes.first(of_two=has_penalty):
-            yield
+        first_of_two = self._passes.first(of_two=has_penalty)
+        with reduction.passing(), first_of_two, arriving(groups, has_penalty) as arrival:
+            yield arrival
         add_l2(groups, self._scale.of)
         if has_penalty:
             g1 = take_gradients(groups, copy=self._processes.gradients_are_views)
@@ -265,6 +262,7 @@ class GNP(OptimizerWrapper):
         with climbed(groups, self._ascent(groups, first, norm)):
             with first.reduction.passing(), self._passes.second(first.draws):
                 yield
+            first.refuse_lone(groups)
             add_l2(groups, self._scale.of)
         self._reference.prepare(groups, first.gradients, norm)
         mix_into_gradients(groups, first.gradients)
@@ -345,6 +343,7 @@ class GNP(OptimizerWrapper):
         self._climb.renew()
 
     def _begin(self, pieces: int = 1) -> Reduction:
+        refuse_accelerates_accumulation()
         self._scale.begin()
         # The mean of what the processes would step with is another step than one for all: where
         # there is a climb, a length of one or a mean already.
