@@ -3,6 +3,7 @@
     reference.py     the method on a page: read it first
     gnp.py           the class, which composes what follows
     wrapper.py       an optimizer around another one: groups, state, checks
+    bases.py         around several
     groups.py        a parameter group as the penalty sees it
     climb.py         where g2 is taken, and how the weights come back
     mix.py           the mix, and what stands in it for g1

@@ -19,7 +19,7 @@ from gnp.optim.arrival import Arrival, arriving, refuse_accelerates_accumulation
 from gnp.optim.climb import Adaptive, Ascent, climbed, kept_for
 from gnp.optim.first_pass import FirstPass
 from gnp.optim.gradients import add_l2, current_gradients, norm_of, scale_, take_gradients
-from gnp.optim.groups import Group, check_settings
+from gnp.optim.groups import Group, check_settings, groups_of
 from gnp.optim.loss_scale import loss_scale
 from gnp.optim.mix import mix_into_gradients, reference_in_the_mix
 from gnp.optim.passes import Passes
@@ -60,7 +60,8 @@ class GNP(OptimizerWrapper):
     Args:
         base: the optimizer that makes the update from g. Its ``param_groups`` and ``state`` are
             shared, so learning-rate schedulers and ``state_dict`` work on the wrapper.
-            LBFGS and others that call the closure themselves cannot be a base.
+            LBFGS and others that call the closure themselves cannot be a base. Several, such as
+            ``[muon, adamw]`` with parameters of their own, climb together, by one norm.
         r: length of the climb, ≥ 0, in the units of the weights. 0.1 in the paper's recipes.
         alpha: α, from 0 to 1; the paper recommends 0.8. The penalty's λ is α·r.
         model: the network whose buffers the second pass must leave as the first left them. Without
@@ -108,6 +109,8 @@ class GNP(OptimizerWrapper):
     parameters and the two gradients one copy of the parameters is held during a step.
     Parameters sharded by FSDP2 (``fully_shard``) climb shard by shard, by the norm over all.
 
+    Groups that the base maximises (``maximize=True``) climb where L falls.
+
     Raises:
         TypeError: ``base`` is not an optimizer or calls the closure itself, ``model`` is not a
             module, or a number is missing.
@@ -121,7 +124,7 @@ class GNP(OptimizerWrapper):
 
     def __init__(
         self,
-        base: Optimizer,
+        base: Optimizer | Sequence[Optimizer],
         r: float = 0.1,
         alpha: float = 0.8,
         *,
@@ -372,11 +375,7 @@ class GNP(OptimizerWrapper):
         self.set_own(group, r=r, alpha=alpha)
 
     def _groups(self) -> list[Group]:
-        keys = self._keys
-        return [
-            Group(g["params"], g[keys["r"]], g[keys["alpha"]], g[keys["l2"]], g[keys["adaptive"]])
-            for g in self.param_groups
-        ]
+        return groups_of(self.base, self._keys)
 
     def _has_penalty(self) -> bool:
         return any(group.alpha > 0 and group.r > 0 for group in self._groups())
