@@ -32,6 +32,11 @@ from gnp.training.run import folder_of, run
 from gnp.training.seeds import stream_seed
 
 CPU = torch.device("cpu")
+SCHEDULE_FREE = [
+    "optimizer=gnp",
+    "~optimizer.base",
+    "+optimizer.base={_target_: schedulefree.SGDScheduleFree}",
+]
 
 
 def final_state(config):
@@ -85,9 +90,39 @@ def test_a_finished_run_is_left_as_it_is(tiny, tmp_path, monkeypatch):
     assert run(config) == first
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "gnp"])
+def test_schedule_free_bases_are_evaluated_and_saved_at_their_average(tiny, tmp_path, monkeypatch):
+    schedulefree = pytest.importorskip("schedulefree")
+    config = tiny(*SCHEDULE_FREE, f"root={tmp_path}")
+    optimizers, modes, evaluated = [], [], []
+
+    class Seen(schedulefree.SGDScheduleFree):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            optimizers.append(self)
+
+    def evaluate(model, *args, real=run_module.evaluate):
+        modes.append(optimizers[0].param_groups[0]["train_mode"])
+        evaluated.append([p.detach().clone() for p in model.parameters()])
+        return real(model, *args)
+
+    monkeypatch.setattr(schedulefree, "SGDScheduleFree", Seen)
+    monkeypatch.setattr(run_module, "evaluate", evaluate)
+    run(config)
+    assert modes == [False] * 4  # after each epoch, and on the training set
+    state = final_state(config)
+    assert state["optimizer"]["param_groups"][0]["train_mode"] is False
+    names = [name for name, value in state["model"].items() if value.is_floating_point()]
+    saved = [state["model"][name] for name in names if "running" not in name]
+    assert all(torch.equal(a, b) for a, b in zip(saved, evaluated[-1], strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "gnp", "schedule-free"])
 def test_resuming_from_any_epoch_is_bit_identical(tiny, tmp_path, monkeypatch, optimizer):
-    settings = [f"optimizer={optimizer}", "augmentation=cutout", "model.dropout=0.5"]
+    chosen = [f"optimizer={optimizer}"]
+    if optimizer == "schedule-free":
+        pytest.importorskip("schedulefree")
+        chosen = SCHEDULE_FREE
+    settings = [*chosen, "augmentation=cutout", "model.dropout=0.5"]
     whole = tiny(*settings, f"root={tmp_path / 'whole'}")
     run(whole)
     for stop in (1, 2):
