@@ -279,3 +279,17 @@ def test_pytorch_optimizers_lookahead_as_base():
     again = GNP(lookahead(params))
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     assert again.penalty(again.param_groups[0]) == (0.3, 0.8)
+
+
+def test_a_base_without_groups_of_its_own_is_refused():
+    """As ``pytorch_optimizer.SafeFP16Optimizer``, which hides those of the optimizer inside."""
+
+    class Hidden(torch.optim.Optimizer):
+        def __init__(self, inner):
+            self.inner, self.state = inner, {}
+
+        def step(self, closure=None):
+            self.inner.step()
+
+    with pytest.raises(TypeError, match="Hidden has no param_groups and no defaults"):
+        GNP(Hidden(torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1)))

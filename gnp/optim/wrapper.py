@@ -162,6 +162,11 @@ def _check_base(base: object) -> None:
             f"base must be a built torch.optim.Optimizer such as SGD(model.parameters(), "
             f"lr=0.1), not {describe(base)}"
         )
+    if missing := [n for n in ("param_groups", "state", "defaults") if not hasattr(base, n)]:
+        raise TypeError(
+            f"{type(base).__name__} has no {' and no '.join(missing)}, which every torch optimizer "
+            f"has; use the optimizer that it wraps as the base"
+        )
     closure = inspect.signature(base.step).parameters.get("closure")
     if isinstance(base, OptimizerWrapper) or (
         closure is not None and closure.default is closure.empty
