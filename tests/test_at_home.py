@@ -225,6 +225,16 @@ def test_lightning(tmp_path, manual):
     assert "momentum_buffer" in state["state"][0]
 
 
+def test_a_group_can_be_added_through_lightnings_wrapper():
+    pytest.importorskip("lightning.pytorch")
+    from lightning.pytorch.core.optimizer import LightningOptimizer
+
+    model = network()
+    optimizer = GNP(torch.optim.SGD(model[0].parameters(), lr=0.1), R, ALPHA)
+    LightningOptimizer(optimizer).add_param_group({"params": list(model[2].parameters())})
+    assert [group["r"] for group in optimizer.base.param_groups] == [R, R]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_lightnings_accumulation_is_refused(tmp_path):

@@ -30,6 +30,7 @@ from gnp.training.loop import (
 )
 from gnp.training.run import folder_of, run
 from gnp.training.seeds import stream_seed
+from models import ShakeShakeNet
 
 CPU = torch.device("cpu")
 SCHEDULE_FREE = [
@@ -311,6 +312,24 @@ def test_clipping_and_decay_reach_the_optimizer(tiny):
     assert optimizer.max_grad_norm == 0.5
     assert optimizer.base.param_groups[0]["weight_decay"] == 0.25
     assert optimizer.base.param_groups[0]["nesterov"]
+
+
+def test_official_fidelity_trains_shake_networks_with_ordinary_shake_by_the_base(tiny):
+    config = tiny("fidelity=official", "optimizer=sgd")
+    assert config.optimizer.true_gradient
+    model = ShakeShakeNet(depth=8, width=4, stem_width=4)
+    optimizer = build_optimizer(config, model, CPU)
+    modes = []
+
+    def closure():
+        optimizer.zero_grad()
+        modes.append([m.true_gradient for m in model.modules() if hasattr(m, "true_gradient")])
+        loss = model(torch.randn(2, 3, 32, 32)).square().mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert modes == [[False] * 3]
 
 
 def test_the_learning_rate_is_the_official_per_step_cosine():

@@ -24,10 +24,11 @@ class Arrival:
 
     loss: object = object()  # what a closure returned; None if it skips its batch
 
-    def __init__(self, groups: list[Group]):
+    def __init__(self, groups: list[Group], climbs: bool):
         self._groups = groups
         # Two of them tell enough. (A shard's hooks are not called.)
-        before = [next(_present(parameters), None) for parameters in _both_ways(groups)]
+        ends = _both_ways(groups) if climbs else ()
+        before = [next(_present(parameters), None) for parameters in ends]
         distinct = {id(p): p for p in before if p is not None}
         self._marks = [_Mark(p) for p in distinct.values()]
 
@@ -35,22 +36,14 @@ class Arrival:
         for mark in self._marks:
             mark.close()
 
-    def check(self, climbs: bool) -> None:
-        """
-        Args:
-            climbs: there is a penalty. Without one old gradients are the base's affair.
-
-        Raises:
-            RuntimeError: there are no gradients, or not only those of the pass.
-        """
+    def check(self) -> None:
+        """Raises RuntimeError if there are no gradients, or not only those of the pass."""
         if self.loss is not None and not any_gradient(self._groups):
             raise RuntimeError(
                 "no gradient has arrived in the first pass: the closure (or the body of "
                 "first_pass) has to compute the loss and call backward() on it"
             )
-        if not climbs or not self._marks:
-            return
-        if all(mark.untouched and _is_not_zero(mark.gradient) for mark in self._marks):
+        if self._marks and all(mark.stale for mark in self._marks):
             raise RuntimeError(
                 "the first pass left the gradients that were there before it as they were: the "
                 "closure has to zero them, compute the loss and call backward() on it"
@@ -72,11 +65,10 @@ class _Mark:
         self._parameter, self._version = parameter, parameter.grad._version
         self._gradient = weakref.ref(parameter.grad)  # whose memory zero_grad is to free
         self._was_not_zero: Tensor | None = None
-        self._sums: list[Tensor] = []  # were they zero before? One entry at most
-        self._arrived = False
+        self._arrived = self._added = False
         self._handles = (
-            parameter.register_hook(self._arriving),
-            parameter.register_post_accumulate_grad_hook(self._added),
+            parameter.register_hook(self._on_gradient),
+            parameter.register_post_accumulate_grad_hook(self._on_accumulated),
         )
 
     def close(self) -> None:
@@ -94,30 +86,37 @@ class _Mark:
         return self.gradient is not None and self.gradient._version == self._version
 
     @property
-    def added_to(self) -> bool:
-        return any(map(bool, self._sums))  # waits for the device, if there are any
+    def stale(self) -> bool:
+        return self.untouched and self.gradient is not None and bool(self.gradient.any())
 
-    def _arriving(self, _: Tensor) -> None:
+    @property
+    def added_to(self) -> bool:
+        return self._added and bool(self._was_not_zero)  # waits for the device, if it was added to
+
+    def _on_gradient(self, _: Tensor) -> None:
         # torch.autograd.grad calls this too, and adds to nothing.
         if not self._arrived and self.untouched and self.gradient is not None:
             self._was_not_zero = self.gradient.any()
 
-    def _added(self, _: Tensor) -> None:
-        once = self.gradient is not None and self.gradient._version == self._version + 1
-        if not self._arrived and once and self._was_not_zero is not None:
-            self._sums.append(self._was_not_zero)
+    def _on_accumulated(self, _: Tensor) -> None:
+        if not self._arrived and self._was_not_zero is not None and self.gradient is not None:
+            self._added = self.gradient._version == self._version + 1
         self._arrived = True
 
 
 @contextmanager
 def arriving(groups: list[Group], climbs: bool) -> Iterator[Arrival]:
-    """A first pass: see ``Arrival.check``."""
-    arrival = Arrival(groups)
+    """A first pass: see ``Arrival.check``.
+
+    Args:
+        climbs: there is a penalty. Without one old gradients are the base's affair.
+    """
+    arrival = Arrival(groups, climbs)
     try:
         yield arrival
     finally:
         arrival.close()
-    arrival.check(climbs)
+    arrival.check()
 
 
 def any_gradient(groups: Iterable[Group]) -> bool:
@@ -152,7 +151,3 @@ def _present(parameters: Iterable[Tensor]) -> Iterator[Tensor]:
     for p in parameters:
         if p.grad is not None and p.requires_grad and not isinstance(p, DTensor):
             yield p
-
-
-def _is_not_zero(gradient: Tensor | None) -> bool:
-    return gradient is not None and bool(gradient.any())

@@ -10,7 +10,13 @@ from torch.optim import Optimizer
 class Borrower(Optimizer):
     """An optimizer whose groups and state belong to others: building it leaves them alone."""
 
-    _built = False  # Optimizer.__init__ empties groups and state, and adds all groups again
+    _building = False
+
+    def _build(self, groups: list[dict[str, Any]], defaults: dict[str, Any]) -> None:
+        # Optimizer.__init__ empties groups and state, and adds all groups again.
+        self._building = True
+        Optimizer.__init__(self, groups, defaults)
+        self._building = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Optimizer's own keeps three attributes and would lose the others.
@@ -40,8 +46,7 @@ class Bases(Borrower):
             raise ValueError("a parameter is in two of the base optimizers; each needs its own")
         # What a scheduler may take for granted is what all of them have.
         common = set.intersection(*(set(base.defaults) for base in bases))
-        super().__init__(self.param_groups, {k: bases[0].defaults[k] for k in common})
-        self._built = True
+        self._build(self.param_groups, {k: bases[0].defaults[k] for k in common})
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -49,7 +54,7 @@ class Bases(Borrower):
 
     @param_groups.setter
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        if self._built:
+        if not self._building:
             raise AttributeError("the groups of several bases are set on each of them")
 
     @property
@@ -58,11 +63,11 @@ class Bases(Borrower):
 
     @state.setter
     def state(self, state: Any) -> None:
-        if self._built:
+        if not self._building:
             raise AttributeError("the state of several bases is set on each of them")
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        if not self._built:
+        if self._building:
             return
         index = param_group.pop("base", None)
         if isinstance(index, bool) or index not in range(len(self.bases)):

@@ -39,8 +39,7 @@ class OptimizerWrapper(Borrower):
             self._check_group({**defaults, **group})
         self._check_group(defaults)
         self.base = base
-        super().__init__(base.param_groups, {**base.defaults, **defaults})
-        self._built = True
+        self._build(base.param_groups, {**base.defaults, **defaults})
 
     def _fix(self, **values: Any) -> None:
         """Attributes that can be read, and not be set: what was made of them would not follow."""
@@ -66,7 +65,7 @@ class OptimizerWrapper(Borrower):
 
     @param_groups.setter
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        if self._built:
+        if not self._building:
             self.base.param_groups = groups
 
     @property
@@ -75,7 +74,7 @@ class OptimizerWrapper(Borrower):
 
     @state.setter
     def state(self, state: Any) -> None:
-        if self._built:
+        if not self._building:
             self.base.state = state
 
     def own_setting(self, group: dict[str, Any], name: str) -> Any:
@@ -97,7 +96,7 @@ class OptimizerWrapper(Borrower):
         for key in self._keys.values():
             param_group.setdefault(key, self.defaults[key])
         self._check_group(param_group)
-        if self._built:
+        if not self._building:
             self.base.add_param_group(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
