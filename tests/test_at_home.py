@@ -225,6 +225,37 @@ def test_lightning(tmp_path, manual):
     assert "momentum_buffer" in state["state"][0]
 
 
+def test_a_group_can_be_added_through_lightnings_wrapper():
+    pytest.importorskip("lightning.pytorch")
+    from lightning.pytorch.core.optimizer import LightningOptimizer
+
+    model = network()
+    optimizer = GNP(torch.optim.SGD(model[0].parameters(), lr=0.1), R, ALPHA)
+    LightningOptimizer(optimizer).add_param_group({"params": list(model[2].parameters())})
+    assert [group["r"] for group in optimizer.base.param_groups] == [R, R]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_lightnings_accumulation_is_refused(tmp_path):
+    model = network()
+    lightning, module = lightning_module(model)
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        accumulate_grad_batches=2,
+    )
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), batch_size=16)
+    with pytest.raises(RuntimeError, match="accumulate_grad_batches=1"):
+        trainer.fit(module, loader)
+    assert_same(model, network())
+
+
 # ---------------------------------------------------------------------- Accelerate
 
 
@@ -246,6 +277,37 @@ def test_accelerate():
     for _ in range(6):
         optimizer.step(closure)
     assert_same(accelerator.unwrap_model(model), trained(6))
+
+
+@pytest.mark.slow
+def test_accelerates_accumulation_is_refused():
+    accelerate = pytest.importorskip("accelerate")
+    from accelerate.state import AcceleratorState, GradientState
+
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    try:
+        model = network()
+        base = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        model, optimizer = accelerator.prepare(model, GNP(base, R, ALPHA, model=model))
+        x, y = data()
+
+        def step(rows):
+            def closure():
+                optimizer.zero_grad()
+                loss = cross_entropy(model(x[rows]), y[rows])
+                accelerator.backward(loss)
+                return loss
+
+            with accelerator.accumulate(model):
+                optimizer.step(closure)
+
+        step(slice(16))
+        with pytest.raises(RuntimeError, match="gradient_accumulation_steps=2"):
+            step(slice(16, 32))
+        assert_same(accelerator.unwrap_model(model), network())
+    finally:
+        GradientState._reset_state()
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 # ---------------------------------------------------------------------- torch.compile

@@ -24,6 +24,10 @@ def in_each_process(rank):
         "overflow": overflow(rank),
         **{f"sharded_{b}_{v}": sharded(b, v) for b in BASES for v in VARIANTS},
         "half": sharded("sgd", "plain", torch.bfloat16),
+        "static_graph": {
+            sync: special_ddp(rank, sync, static_graph=True) for sync in (True, False)
+        },
+        "hook": {sync: special_ddp(rank, sync, hook=True) for sync in (True, False)},
     }
 
 
@@ -203,3 +207,58 @@ def test_shards_in_half_precision(of_ranks):
     for results in of_ranks:
         for got, start, end in zip(results["half"], before, model.parameters(), strict=True):
             assert (got.double() - end).norm() < 0.2 * (end - start).norm()
+
+
+# ---------------------------------------------------------------------- DDP's own ways
+
+
+def special_ddp(rank, sync_climb, static_graph=False, hook=False):
+    """Weights after three steps, with such a DDP and with a plain one; calls of the hook; what was
+    refused. The last step has no penalty."""
+    ends, calls, refused = [], [], []
+
+    def count(state, bucket):
+        calls.append(bucket.index())
+        reduced = dist.all_reduce(bucket.buffer() / 2, async_op=True).get_future()
+        return reduced.then(lambda future: future.value()[0])
+
+    for special in (True, False):
+        model = network()
+        ddp = nn.parallel.DistributedDataParallel(model, static_graph=special and static_graph)
+        if special and hook:
+            ddp.register_comm_hook(None, count)
+        base = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = GNP(base, r=0.3, model=ddp, sync_climb=sync_climb)
+        for step in range(3):
+            x, y = (t.chunk(2)[rank] for t in images(step))
+            if step == 2:
+                optimizer.set_penalty(optimizer.param_groups[0], 0.3, 0.0)
+            try:
+                optimizer.step(closure_of(optimizer, ddp, x, y))
+            except RuntimeError as error:
+                refused.append(str(error))
+        ends.append([p.detach() for p in model.parameters()])
+    return ends, len(calls), refused
+
+
+@pytest.mark.parametrize("what", ["static_graph", "hook"])
+def test_what_needs_ddps_own_reduction_works_with_a_synchronous_climb(of_ranks, what):
+    for results in of_ranks:
+        (special, plain), calls, refused = results[what][True]
+        assert not refused
+        assert calls == (5 if what == "hook" else 0)  # two passes, two passes, one
+        for a, b in zip(special, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [("static_graph", "static_graph=True"), ("hook", "communication hooks")]
+)
+def test_what_needs_ddps_own_reduction_is_refused_where_each_process_climbs(of_ranks, what, words):
+    for results in of_ranks:
+        _, calls, refused = results[what][False]
+        assert len(refused) == 2  # the step without a penalty is DDP's
+        assert calls == (1 if what == "hook" else 0)
+        for message in refused:
+            assert words in message
+            assert "sync_climb=True" in message

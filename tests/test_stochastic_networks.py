@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gnp.optim import GNP, RandomState, true_gradients
+from gnp.optim import GNP, PenaltySchedule, RandomState, penalty_warmup, true_gradients
 from models import PyramidNet, ShakeShakeNet
 from models.pyramidnet import ShakeDrop
 from models.shake_shake import ShakeShake
@@ -264,6 +264,51 @@ def test_an_optimizer_step_uses_the_true_gradient_in_its_first_pass_only(name):
     optimizer.step(closure)
     assert modes == [{True}, {False}]
     assert not any(m.true_gradient for m in layers)
+
+
+WITHOUT_PENALTY = {
+    "r": {"r": 0.0},
+    "alpha": {"alpha": 0.0},
+    "zero_warmup": {"r": 0.1},
+}
+
+
+@pytest.mark.parametrize("two_phase", [False, True])
+@pytest.mark.parametrize("why", WITHOUT_PENALTY)
+@pytest.mark.parametrize("name", SMALL)
+def test_without_a_penalty_shake_networks_train_as_with_the_base_alone(name, why, two_phase):
+    """Bit for bit, whatever ``true_gradient`` says: the only pass of a step is ordinary shake."""
+    torch.manual_seed(2)
+    model = SMALL[name]()
+    bare = copy.deepcopy(model)
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
+    base = torch.optim.SGD(bare.parameters(), lr=0.1, momentum=0.9)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = GNP(sgd, **WITHOUT_PENALTY[why], model=model, true_gradient=True)
+    if why == "zero_warmup":
+        PenaltySchedule(optimizer, **penalty_warmup("zero", 2))
+
+    def backward(network, optimizer):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        return loss
+
+    torch.manual_seed(3)
+    for _ in range(2):
+        backward(bare, base)
+        base.step()
+    torch.manual_seed(3)
+    for _ in range(2):
+        if two_phase:
+            with optimizer.first_pass():
+                backward(model, optimizer)
+            assert not optimizer.needs_second_pass
+            optimizer.step()
+        else:
+            optimizer.step(lambda: backward(model, optimizer))
+    for ours, theirs in zip(model.parameters(), bare.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 # ---------------------------------------------------------------------- as PyTorch modules

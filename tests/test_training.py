@@ -30,8 +30,14 @@ from gnp.training.loop import (
 )
 from gnp.training.run import folder_of, run
 from gnp.training.seeds import stream_seed
+from models import ShakeShakeNet
 
 CPU = torch.device("cpu")
+SCHEDULE_FREE = [
+    "optimizer=gnp",
+    "~optimizer.base",
+    "+optimizer.base={_target_: schedulefree.SGDScheduleFree}",
+]
 
 
 def final_state(config):
@@ -85,9 +91,39 @@ def test_a_finished_run_is_left_as_it_is(tiny, tmp_path, monkeypatch):
     assert run(config) == first
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "gnp"])
+def test_schedule_free_bases_are_evaluated_and_saved_at_their_average(tiny, tmp_path, monkeypatch):
+    schedulefree = pytest.importorskip("schedulefree")
+    config = tiny(*SCHEDULE_FREE, f"root={tmp_path}")
+    optimizers, modes, evaluated = [], [], []
+
+    class Seen(schedulefree.SGDScheduleFree):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            optimizers.append(self)
+
+    def evaluate(model, *args, real=run_module.evaluate):
+        modes.append(optimizers[0].param_groups[0]["train_mode"])
+        evaluated.append([p.detach().clone() for p in model.parameters()])
+        return real(model, *args)
+
+    monkeypatch.setattr(schedulefree, "SGDScheduleFree", Seen)
+    monkeypatch.setattr(run_module, "evaluate", evaluate)
+    run(config)
+    assert modes == [False] * 4  # after each epoch, and on the training set
+    state = final_state(config)
+    assert state["optimizer"]["param_groups"][0]["train_mode"] is False
+    names = [name for name, value in state["model"].items() if value.is_floating_point()]
+    saved = [state["model"][name] for name in names if "running" not in name]
+    assert all(torch.equal(a, b) for a, b in zip(saved, evaluated[-1], strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "gnp", "schedule-free"])
 def test_resuming_from_any_epoch_is_bit_identical(tiny, tmp_path, monkeypatch, optimizer):
-    settings = [f"optimizer={optimizer}", "augmentation=cutout", "model.dropout=0.5"]
+    chosen = [f"optimizer={optimizer}"]
+    if optimizer == "schedule-free":
+        pytest.importorskip("schedulefree")
+        chosen = SCHEDULE_FREE
+    settings = [*chosen, "augmentation=cutout", "model.dropout=0.5"]
     whole = tiny(*settings, f"root={tmp_path / 'whole'}")
     run(whole)
     for stop in (1, 2):
@@ -261,6 +297,24 @@ def test_clipping_and_decay_reach_the_optimizer(tiny):
     assert optimizer.max_grad_norm == 0.5
     assert optimizer.base.param_groups[0]["weight_decay"] == 0.25
     assert optimizer.base.param_groups[0]["nesterov"]
+
+
+def test_official_fidelity_trains_shake_networks_with_ordinary_shake_by_the_base(tiny):
+    config = tiny("fidelity=official", "optimizer=sgd")
+    assert config.optimizer.true_gradient
+    model = ShakeShakeNet(depth=8, width=4, stem_width=4)
+    optimizer = build_optimizer(config, model, CPU)
+    modes = []
+
+    def closure():
+        optimizer.zero_grad()
+        modes.append([m.true_gradient for m in model.modules() if hasattr(m, "true_gradient")])
+        loss = model(torch.randn(2, 3, 32, 32)).square().mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert modes == [[False] * 3]
 
 
 def test_the_learning_rate_is_the_official_per_step_cosine():

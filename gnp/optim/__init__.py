@@ -3,6 +3,7 @@
     reference.py     the method on a page: read it first
     gnp.py           the class, which composes what follows
     wrapper.py       an optimizer around another one: groups, state, checks
+    bases.py         around several
     groups.py        a parameter group as the penalty sees it
     climb.py         where g2 is taken, and how the weights come back
     mix.py           the mix, and what stands in it for g1
@@ -11,6 +12,7 @@
     processes.py     DDP's, or one
     pieces.py        a batch as one piece or several
     first_pass.py    what the second pass needs of the first
+    arrival.py       that gradients arrive in each pass, and only its own
     gradients.py     lists of gradients as a whole; update_rule.py: the arithmetic on tensors
     errors.py        what messages share
     schedules.py     r and α as functions of the step

@@ -95,7 +95,7 @@ class Fresh(Climb):
         directions, length = self.direction(groups, g1, norm)
         return Ascent(
             directions,
-            [self.scale(length, group.r) for group in groups],
+            [self.scale(length, group.climb) for group in groups],
             [d is not g or over for d, g, over in zip(directions, g1, spent, strict=True)],
         )
 
@@ -179,7 +179,7 @@ class Kept(Climb):
         if self._with_reference:
             reference = climb if directions is g1 else self._unit(g1, norm)
         self._directions[piece] = Direction(climb, reference)
-        return Ascent(climb, [group.r for group in groups], [False] * len(groups))
+        return Ascent(climb, [group.climb for group in groups], [False] * len(groups))
 
     def _unit(self, gradients: Gradients, length: Tensor) -> Gradients:
         inverse = self._fresh.scale(length, 1.0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gnp.optim.arrival import any_gradient
 from gnp.optim.gradients import Gradients, with_gradient
 from gnp.optim.groups import Group
 from gnp.optim.passes import Context
@@ -21,6 +22,15 @@ class FirstPass:
     reduction: Reduction
     # Parameters whose g1 was given up, and counts as zero in the mix.
     _given_up: list[Tensor] = field(default_factory=list)
+
+    def refuse_lone(self, groups: list[Group]) -> None:
+        """Raises RuntimeError if this pass had gradients, and the second none at all."""
+        had = self._given_up or any(g is not None for grads in self.gradients for g in grads)
+        if had and not any_gradient(groups):
+            raise RuntimeError(
+                "no gradient has arrived in the second pass: it has to compute the loss and call "
+                "backward() on it, as the first did"
+            )
 
     def give_up(self, groups: list[Group], spent: list[bool]) -> None:
         """Let go of g1, and of its memory, in the groups that do not need it any more."""

@@ -15,16 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gnp.optim.arrival import Arrival, arriving, refuse_accelerates_accumulation
 from gnp.optim.climb import Adaptive, Ascent, climbed, kept_for
 from gnp.optim.first_pass import FirstPass
-from gnp.optim.gradients import (
-    add_l2,
-    current_gradients,
-    norm_of,
-    scale_,
-    take_gradients,
-)
-from gnp.optim.groups import Group, check_settings
+from gnp.optim.gradients import add_l2, current_gradients, norm_of, scale_, take_gradients
+from gnp.optim.groups import Group, check_settings, groups_of
 from gnp.optim.loss_scale import loss_scale
 from gnp.optim.mix import mix_into_gradients, reference_in_the_mix
 from gnp.optim.passes import Passes
@@ -65,7 +60,8 @@ class GNP(OptimizerWrapper):
     Args:
         base: the optimizer that makes the update from g. Its ``param_groups`` and ``state`` are
             shared, so learning-rate schedulers and ``state_dict`` work on the wrapper.
-            LBFGS and others that call the closure themselves cannot be a base.
+            LBFGS and others that call the closure themselves cannot be a base. Several, such as
+            ``[muon, adamw]`` with parameters of their own, climb together, by one norm.
         r: length of the climb, ≥ 0, in the units of the weights. 0.1 in the paper's recipes.
         alpha: α, from 0 to 1; the paper recommends 0.8. The penalty's λ is α·r.
         model: the network whose buffers the second pass must leave as the first left them. Without
@@ -88,9 +84,9 @@ class GNP(OptimizerWrapper):
             stay: "first" (the official code) or "both".
         replay_draws: give the second pass the random draws (dropout, shake) of the first, as the
             official code does. Without it g2 − g1 contains the noise of two different draws.
-        true_gradient: in the first pass, modules of ``model`` with an attribute
+        true_gradient: in the first pass of two, modules of ``model`` with an attribute
             ``true_gradient`` (Shake-Shake, ShakeDrop) give the gradient of the computed loss
-            (the official code); the second pass is always their ordinary one.
+            (the official code); a second or only pass is always their ordinary one.
         grad_scaler: the ``torch.amp.GradScaler`` with which the closure scales its loss (fp16).
             ``step`` then unscales, clips and skips the update if a gradient overflowed in either
             pass, and ``model``'s buffers are put back; calling
@@ -113,6 +109,8 @@ class GNP(OptimizerWrapper):
     parameters and the two gradients one copy of the parameters is held during a step.
     Parameters sharded by FSDP2 (``fully_shard``) climb shard by shard, by the norm over all.
 
+    Groups that the base maximises (``maximize=True``) climb where L falls.
+
     Raises:
         TypeError: ``base`` is not an optimizer or calls the closure itself, ``model`` is not a
             module, or a number is missing.
@@ -126,7 +124,7 @@ class GNP(OptimizerWrapper):
 
     def __init__(
         self,
-        base: Optimizer,
+        base: Optimizer | Sequence[Optimizer],
         r: float = 0.1,
         alpha: float = 0.8,
         *,
@@ -197,7 +195,8 @@ class GNP(OptimizerWrapper):
 
         Raises:
             TypeError: no closure and no passes before; ``reference`` is not what it should be.
-            RuntimeError: sparse gradients; gradients of both passes in the same memory.
+            RuntimeError: sparse gradients; gradients of both passes in the same memory; none, or
+                those of other batches too, as when a trainer accumulates.
 
         If a pass raises, weights, statistics and random generators are as after the first pass
         and the base optimizer has made no step.
@@ -213,8 +212,8 @@ class GNP(OptimizerWrapper):
                 measures = self._has_penalty() and self._climb.old(piece.index) is None
                 first = piece.reference if measures else piece.closure
                 same_images = piece.same_images or not measures
-                with self._at_the_weights(reduction, piece.index, same_images):
-                    loss = first()  # gradient
+                with self._at_the_weights(reduction, piece.index, same_images) as arrival:
+                    loss = arrival.loss = first()  # gradient
                 if self.needs_second_pass:
                     with self._at_the_climbed_weights():  # climb; when it ends: return, mix
                         piece.closure()  # gradient
@@ -226,7 +225,7 @@ class GNP(OptimizerWrapper):
     @contextmanager
     def _at_the_weights(
         self, reduction: Reduction, piece: int = 0, same_images: bool = True
-    ) -> Iterator[None]:
+    ) -> Iterator[Arrival]:
         """Gradient: after it g1 is in ``_first`` and a second pass has to follow, or, where one
         gradient is all that the step takes, ``p.grad`` is g.
 
@@ -239,16 +238,17 @@ class GNP(OptimizerWrapper):
         old = self._climb.old(piece) if has_penalty else None
         if old is not None:
             with climbed(groups, self._reference.single_ascent(groups, old)):
-                with reduction.passing():
-                    yield
+                with reduction.passing(), arriving(groups, climbs=True) as arrival:
+                    yield arrival
                 add_l2(groups, self._scale.of)
             self._reference.finish_single(groups, old)
             return
         draws = self._passes.no_draws
         if has_penalty and same_images:
             draws = self._passes.draws(p.device for group in groups for p in group.params)
-        with reduction.passing(), self._passes.first():
-            yield
+        first_of_two = self._passes.first(of_two=has_penalty)
+        with reduction.passing(), first_of_two, arriving(groups, has_penalty) as arrival:
+            yield arrival
         add_l2(groups, self._scale.of)
         if has_penalty:
             g1 = take_gradients(groups, copy=self._processes.gradients_are_views)
@@ -265,6 +265,7 @@ class GNP(OptimizerWrapper):
         with climbed(groups, self._ascent(groups, first, norm)):
             with first.reduction.passing(), self._passes.second(first.draws):
                 yield
+            first.refuse_lone(groups)
             add_l2(groups, self._scale.of)
         self._reference.prepare(groups, first.gradients, norm)
         mix_into_gradients(groups, first.gradients)
@@ -345,6 +346,7 @@ class GNP(OptimizerWrapper):
         self._climb.renew()
 
     def _begin(self, pieces: int = 1) -> Reduction:
+        refuse_accelerates_accumulation()
         self._scale.begin()
         # The mean of what the processes would step with is another step than one for all: where
         # there is a climb, a length of one or a mean already.
@@ -373,11 +375,7 @@ class GNP(OptimizerWrapper):
         self.set_own(group, r=r, alpha=alpha)
 
     def _groups(self) -> list[Group]:
-        keys = self._keys
-        return [
-            Group(g["params"], g[keys["r"]], g[keys["alpha"]], g[keys["l2"]], g[keys["adaptive"]])
-            for g in self.param_groups
-        ]
+        return groups_of(self.base, self._keys)
 
     def _has_penalty(self) -> bool:
         return any(group.alpha > 0 and group.r > 0 for group in self._groups())

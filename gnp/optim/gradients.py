@@ -62,7 +62,8 @@ def current_gradients(groups: Iterable[Group]) -> Gradients:
 
 @torch.no_grad()
 def add_l2(groups: Iterable[Group], units: Units) -> None:
-    """p.grad ← p.grad + l2 · p, at the weights as they are now, in every group that has l2."""
+    """p.grad ← p.grad + l2 · p, at the weights as they are now, in every group that has l2 (minus,
+    where the base maximises)."""
     for group in groups:
         if group.l2 == 0:
             continue
@@ -72,7 +73,7 @@ def add_l2(groups: Iterable[Group], units: Units) -> None:
                 p.grad = torch.zeros_like(p)
         pairs = with_gradient(weights, [p.grad for p in weights])
         for device_weights, grads in by_device_and_dtype(pairs):
-            add_l2_(grads, device_weights, units(group.l2, grads[0].device))
+            add_l2_(grads, device_weights, units(group.decay, grads[0].device))
 
 
 def norm_of(gradients: Gradients) -> Tensor:

@@ -32,7 +32,7 @@ class PlainReference:
 
     def single_ascent(self, groups: list[Group], old: Direction) -> Ascent:
         """Where one gradient does for both: g1 + α(g2 − g1) = ∇L(θ + αr·d) up to terms in r²."""
-        return _ascent(old, [group.r * group.alpha for group in groups])
+        return _ascent(old, [group.climb * group.alpha for group in groups])
 
     def finish_single(self, groups: list[Group], old: Direction) -> None:
         """``p.grad`` of that gradient ← g."""
@@ -59,7 +59,7 @@ class UnitReference:
 
     def single_ascent(self, groups: list[Group], old: Direction) -> Ascent:
         """g2 is taken at θ + r·d, and mixed with the kept reference."""
-        return _ascent(old, [group.r for group in groups])
+        return _ascent(old, [group.climb for group in groups])
 
     @torch.no_grad()
     def finish_single(self, groups: list[Group], old: Direction) -> None:

@@ -32,8 +32,8 @@ class Passes:
         model: the network, if it is known.
         batch_statistics: passes whose changes of ``model``'s buffers stay, "first" or "both".
         replay_draws: the second pass has the random draws of the first.
-        true_gradient: in the first pass, modules of ``model`` with an attribute of that name have
-            it set.
+        true_gradient: in the first pass of two, modules of ``model`` with an attribute of that name
+            have it set.
 
     Raises:
         TypeError: ``model`` is no module.
@@ -69,8 +69,9 @@ class Passes:
         """To be called before the first pass; the context in which the second draws the same."""
         return RandomState(devices).replayed if self._replays else nullcontext
 
-    def first(self) -> AbstractContextManager[None]:
-        return self._true()
+    def first(self, of_two: bool) -> AbstractContextManager[None]:
+        """A step with one pass has an ordinary one: without a penalty it is the base's."""
+        return self._true() if of_two else nullcontext()
 
     @contextmanager
     def second(self, draws: Context) -> Iterator[None]:

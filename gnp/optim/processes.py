@@ -67,9 +67,30 @@ class DataParallel:
         return self._ddp.gradient_as_bucket_view
 
     def reduction(self, climbs: bool) -> Reduction:
-        """Where there is nothing to climb for, DDP's own reduction does, while backward runs."""
+        """Where there is nothing to climb for, DDP's own reduction does, while backward runs.
+
+        Raises:
+            RuntimeError: DDP has a static graph, or communication hooks, and each process climbs
+                by itself.
+        """
         alone = dist.get_world_size(self._ddp.process_group) == 1
-        return InBackward() if self._together or alone or not climbs else AtTheEnd(self._ddp)
+        if self._together or alone or not climbs:
+            return InBackward()
+        self._refuse_what_needs_ddps_own()
+        return AtTheEnd(self._ddp)
+
+    def _refuse_what_needs_ddps_own(self) -> None:
+        without = "set GNP's sync_climb=True, with which DDP reduces in both passes, or"
+        if self._ddp.static_graph:
+            raise RuntimeError(
+                "DDP with static_graph=True cannot leave out a reduction, and a climb for each "
+                f"process has none until its end: {without} build DDP without static_graph"
+            )
+        if self._ddp._comm_hooks:
+            raise RuntimeError(
+                "DDP's communication hooks are not called where each process climbs by itself, "
+                f"because GNP reduces the gradients then: {without} register no hook"
+            )
 
 
 def processes_of(model: nn.Module | None, together: bool) -> OneProcess | DataParallel:

@@ -1,19 +1,21 @@
 """An optimizer around another one, the base, with settings of its own in the base's groups."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from torch.optim import Optimizer
 
+from gnp.optim.bases import Bases, Borrower, bases_of
 from gnp.optim.errors import describe
 
 
-class OptimizerWrapper(Optimizer):
+class OptimizerWrapper(Borrower):
     """Shares ``param_groups`` and ``state`` with ``base``, so that learning-rate schedulers work on
     the wrapper and its ``state_dict`` is the base's. What a step is, subclasses say.
 
     Args:
-        base: a built ``torch.optim.Optimizer``.
+        base: a built ``torch.optim.Optimizer``, or a sequence of them (``Bases``).
         own: settings that every group gets beside the base's, with their defaults. Where the base
             has a setting of that name itself (RMSprop's ``alpha``), the key has ``prefix`` before
             it: see ``own_setting``.
@@ -26,19 +28,18 @@ class OptimizerWrapper(Optimizer):
     prefix = "own_"
     base: Optimizer
 
-    def __init__(self, base: Optimizer, own: dict[str, Any]):
-        _check_base(base)
-        self._keys = {name: self.prefix + name if name in base.defaults else name for name in own}
+    def __init__(self, base: Optimizer | Sequence[Optimizer], own: dict[str, Any]):
+        for part in base if isinstance(base, Sequence) else (base,):
+            _check_base(part)
+        base = Bases(base) if isinstance(base, Sequence) else base
+        theirs = {name for part in bases_of(base) for name in part.defaults}
+        self._keys = {name: self.prefix + name if name in theirs else name for name in own}
         defaults = {self._keys[name]: value for name, value in own.items()}
         for group in base.param_groups:  # all of them before anything is changed
             self._check_group({**defaults, **group})
         self._check_group(defaults)
         self.base = base
-        state, groups = base.state, list(base.param_groups)
-        # Optimizer.__init__ empties param_groups and state, which are the base's, and adds the
-        # same group dicts back.
-        super().__init__(groups, {**base.defaults, **defaults})
-        self.state = state
+        self._build(base.param_groups, {**base.defaults, **defaults})
 
     def _fix(self, **values: Any) -> None:
         """Attributes that can be read, and not be set: what was made of them would not follow."""
@@ -64,7 +65,8 @@ class OptimizerWrapper(Optimizer):
 
     @param_groups.setter
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        self.base.param_groups = groups
+        if not self._building:
+            self.base.param_groups = groups
 
     @property
     def state(self) -> Any:
@@ -72,7 +74,8 @@ class OptimizerWrapper(Optimizer):
 
     @state.setter
     def state(self, state: Any) -> None:
-        self.base.state = state
+        if not self._building:
+            self.base.state = state
 
     def own_setting(self, group: dict[str, Any], name: str) -> Any:
         """The value of one of the wrapper's settings in a group, whatever its key is there."""
@@ -93,10 +96,25 @@ class OptimizerWrapper(Optimizer):
         for key in self._keys.values():
             param_group.setdefault(key, self.defaults[key])
         self._check_group(param_group)
-        self.base.add_param_group(param_group)
+        if not self._building:
+            self.base.add_param_group(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.base.zero_grad(set_to_none)
+
+    def train(self) -> None:
+        """Before training, where the base has a ``train`` (schedule-free ones, which train at
+        other weights than those that are evaluated and saved)."""
+        self._switch("train")
+
+    def eval(self) -> None:
+        """Before evaluating or saving, where the base has an ``eval``."""
+        self._switch("eval")
+
+    def _switch(self, mode: str) -> None:
+        for part in bases_of(self.base):
+            if callable(switch := getattr(part, mode, None)):
+                switch()
 
     # ------------------------------------------------------------------ one state
 
@@ -133,14 +151,6 @@ class OptimizerWrapper(Optimizer):
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Optimizer's own keeps three attributes and would lose the base.
-        return {k: v for k, v in self.__dict__.items() if k != "step"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._patch_step_function()
-
     def _check_group(self, group: dict[str, Any]) -> None:
         self._check_own({name: group[key] for name, key in self._keys.items()})
 
@@ -150,6 +160,11 @@ def _check_base(base: object) -> None:
         raise TypeError(
             f"base must be a built torch.optim.Optimizer such as SGD(model.parameters(), "
             f"lr=0.1), not {describe(base)}"
+        )
+    if missing := [n for n in ("param_groups", "state", "defaults") if not hasattr(base, n)]:
+        raise TypeError(
+            f"{type(base).__name__} has no {' and no '.join(missing)}, which every torch optimizer "
+            f"has; use the optimizer that it wraps as the base"
         )
     closure = inspect.signature(base.step).parameters.get("closure")
     if isinstance(base, OptimizerWrapper) or (

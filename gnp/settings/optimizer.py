@@ -38,7 +38,7 @@ class OptimizerSettings(Section):
     )
     replay_draws: bool = setting(True, "both passes have the same dropout and shake draws")
     true_gradient: bool = setting(
-        False, "shake layers go forward and back with the same coefficients in the first pass"
+        False, "shake layers go both ways with the same coefficients in the first pass of two"
     )
     penalty_warmup: Literal["none", "zero", "r", "lambda"] = setting(
         "none", "at first no penalty (zero), or r or λ = α·r grows linearly"

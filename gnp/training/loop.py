@@ -174,6 +174,7 @@ def train_epoch(
         NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened.
     """
     model.train()
+    optimizer.train()
     meter, guard = Meter(device, processes), FiniteGuard(device, processes)
     scaler = optimizer.grad_scaler
     optimizer.renew_direction()  # so that an epoch depends on nothing that is not in a checkpoint
@@ -194,6 +195,7 @@ def train_epoch(
             guard.check()
         progress(step)
     guard.check()
+    optimizer.eval()  # what is evaluated and saved is the schedule-free bases' average
     return meter.read()
 
 
