@@ -71,7 +71,7 @@ def read_finished(folder: Path) -> FinishedRecord | None:
             if name == CHECKPOINT:  # may go when its run is finished: no number is read from it
                 continue
             raise DamagedRecord(folder / name, "it is missing")
-        if name != CHECKPOINT and file_checksum(folder / name) != checksum:
+        if name != CHECKPOINT and _checksum_of(folder / name) != checksum:
             raise DamagedRecord(folder / name, f"it is not the one that {SUMMARY} was written for")
     config = read_config(folder)
     if config is None:
@@ -106,7 +106,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(summary, dict):
         raise DamagedRecord(folder / SUMMARY, "it is no JSON object")
-    if "sha256" in summary and not fits_its_checksum(summary):
+    if {"schema", "files", "sha256"} & summary.keys() and not fits_its_checksum(summary):
         raise DamagedRecord(folder / SUMMARY, "it does not fit its own checksum")
     for reason in _wrong_in_summary(summary):
         raise DamagedRecord(folder / SUMMARY, reason)
@@ -121,7 +121,7 @@ def read_environments(folder: Path) -> list[dict[str, Any]]:
     if not isinstance(starts, list) or not all(isinstance(s, dict) for s in starts):
         raise DamagedRecord(folder / ENVIRONMENT, "it is no list of starts")
     for number, start in enumerate(starts, start=1):
-        if "sha256" in start and not fits_its_checksum(start):
+        if {"schema", "config", "sha256"} & start.keys() and not fits_its_checksum(start):
             raise DamagedRecord(
                 folder / ENVIRONMENT, f"start {number} does not fit its own checksum"
             )
@@ -281,6 +281,13 @@ def _text_of(path: Path) -> str | None:
         raise DamagedRecord(path, f"it cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DamagedRecord(path, f"no text ({error.reason} at byte {error.start})") from error
+
+
+def _checksum_of(path: Path) -> str:
+    try:
+        return file_checksum(path)
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise DamagedRecord(path, f"it cannot be read ({error.strerror})") from error
 
 
 def _no_number(text: str) -> float:

@@ -171,8 +171,6 @@ class RunRecord:
         text = "".join(_json_line(line) for line in lines)
         path = self.folder / METRICS
         if not path.is_file() or path.read_bytes() != text.encode():
-            if path.is_dir():
-                self.put_aside(METRICS)
             self._write(METRICS, text)
 
     def add_metrics(self, metrics: Mapping[str, Any]) -> None:
@@ -201,6 +199,8 @@ class RunRecord:
 
     def _write(self, name: str, text: str) -> None:
         self.check_place()
+        if (self.folder / name).is_dir():
+            self.put_aside(name)
         write_text(self.folder / name, text)
 
     def _starts(self) -> list[dict[str, Any]]:
