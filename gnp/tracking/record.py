@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from gnp.errors import UserError
-from gnp.tracking.files import remove_leftovers, write_json, write_text
+from gnp.tracking.files import append, remove_leftovers, write_json, write_text
 from gnp.tracking.lock import inherited_lock, lock_run
 
 # Where files lie: said on the command line, recorded nowhere, so that a record can be published.
@@ -103,10 +103,7 @@ class RunRecord:
 
     def add_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Append one epoch's line and bring it to the disk. ``metrics`` has a key "epoch"."""
-        with open(self.folder / "metrics.jsonl", "a") as file:
-            file.write(_json_line(metrics))
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.folder / "metrics.jsonl", _json_line(metrics))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         write_json(self.folder / "summary.json", summary)
