@@ -18,7 +18,7 @@ from pathlib import Path
 from gnp.cli import PARENT_VARIABLE
 from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
-from gnp.tracking.lock import LOCK_FD_VARIABLE, lock_run
+from gnp.tracking.lock import LOCK_FD_VARIABLE, holder, lock_run
 from gnp.tracking.record import read_summary
 
 POLL_SECONDS = 0.2
@@ -96,6 +96,10 @@ class Pool:
             self._watch(self)
         finally:
             self._stop()
+
+    def waited_for(self) -> list[str]:
+        """Each waiting run and who holds its lock, in words."""
+        return [f"{run.path} (held by {holder(run.folder(self._root))})" for run in self.waiting]
 
     def _start(self) -> None:
         """Fill the free slots; a run that another process holds goes to the end of the queue."""

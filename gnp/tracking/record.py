@@ -10,7 +10,6 @@
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import yaml
 
 from gnp.errors import UserError
 from gnp.tracking.files import append, remove_leftovers, write_json, write_text
-from gnp.tracking.lock import inherited_lock, lock_run
+from gnp.tracking.lock import inherited_lock, lock_run, unlock
 
 # Where files lie: said on the command line, recorded nowhere, so that a record can be published.
 PLACES = (("root",), ("data_root",), ("dataset", "root"))
@@ -110,7 +109,7 @@ class RunRecord:
 
     def close(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            unlock(self._lock)
             self._lock = None
 
     def __enter__(self) -> "RunRecord":
