@@ -65,7 +65,9 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
             record.add_environment(
                 describe_environment(device_name(device), overrides, processes.count)
             )
-            wandb = WandbMirror(config.wandb, folder, str(run_path(config)), to_plain(config))
+            wandb = WandbMirror(
+                config.wandb, folder, str(run_path(config)), to_plain(config), read_metrics(folder)
+            )
         summary = None
         try:
             summary = _Run(config, record, wandb, device, processes).train()
