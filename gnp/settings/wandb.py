@@ -10,8 +10,7 @@ class WandbSettings(Section):
 
     mode: Literal["offline", "online", "disabled"] | None = setting(
         None,
-        "files in the run's folder, to be sent with wandb sync; a server; or nothing (null: "
-        "WANDB_MODE, else offline)",
+        "files in the run's folder, a server, or nothing (null: WANDB_MODE, else offline)",
     )
     project: str | None = setting(None, "wandb's project (null: WANDB_PROJECT, else gnp)")
     tags: list[str] = setting([], "wandb's tags ([]: WANDB_TAGS)")
