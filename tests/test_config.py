@@ -206,7 +206,7 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
         ("+recipe.gnp.alhpa=0.1", r"no setting 'recipe\.gnp\.alhpa'.*Did you mean 'alpha'"),
         ("+recipe.weight_decy=1", r"no setting 'recipe\.weight_decy'.*'weight_decay'"),
         ("optimizer.r=inf", r"optimizer\.r is inf; expected ≥ 0"),
-        ("wandb.mode=of", r"wandb\.mode is of; expected one of offline, online, disabled"),
+        ("wandb.mode=of", r"wandb\.mode is of; expected one of null, offline, online, disabled"),
         ("training.max_grad_norm=-1", r"max_grad_norm is -1\.0; expected positive or null"),
         ("augmentation.crop_padding=40", r"crop_padding is 40; expected from 0 to 31"),
         ("augmentation.padding_mode=wrap", r"padding_mode is wrap; expected one of reflect, zeros"),

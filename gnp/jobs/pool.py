@@ -21,9 +21,11 @@ from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
 from gnp.jobs.wanted import Wanted
 from gnp.settings import defaults
-from gnp.tracking.lock import LOCK_FD_VARIABLE, lock_run
+from gnp.tracking.files import storing
+from gnp.tracking.lock import LOCK_FD_VARIABLE, holder, lock_run, unlock
 from gnp.tracking.reading import DamagedRecord
 
+LOG = "log.txt"
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5
 
@@ -102,6 +104,10 @@ class Pool:
         finally:
             self._stop()
 
+    def waited_for(self) -> list[str]:
+        """Each waiting run and who holds its lock, in words."""
+        return [f"{run.path} (held by {holder(run.folder(self._root))})" for run in self.waiting]
+
     def _start(self) -> None:
         """Fill the free slots; a run that another process holds goes to the end of the queue."""
         for _ in range(len(self.waiting)):
@@ -115,18 +121,22 @@ class Pool:
 
     def _start_one(self, run: Job) -> None:
         folder = run.folder(self._root)
-        folder.mkdir(parents=True, exist_ok=True)
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         lock = lock_run(folder)
         if lock is None:
             self.waiting.append(run)
             return
+        if self._take_record(run):  # another process has made it, meanwhile
+            unlock(lock)
+            return
         try:
-            if not self._take_record(run):  # another process may have made it, meanwhile
-                process, log, log_before = self._spawn(run, self._free[0], folder, lock)
-                slot = self._free.pop(0)
-                self.active.append(Active(run, slot, process, time.monotonic(), log, log_before))
+            with storing(folder / LOG):
+                process, log_before = self._spawn(run, self._free[0], folder, lock)
         finally:
             os.close(lock)  # the child has its own copy, and with it the lock
+        slot, log = self._free.pop(0), folder / LOG
+        self.active.append(Active(run, slot, process, time.monotonic(), log, log_before))
 
     def _take_record(self, run: Job) -> bool:
         """Whether the run has a finished record; then it is listed as finished, or as failed if
@@ -141,10 +151,8 @@ class Pool:
             self.failed.append(Failure(run, str(found)))
         return found is not None
 
-    def _spawn(
-        self, run: Job, slot: Slot, folder: Path, lock: int
-    ) -> tuple[subprocess.Popen, Path, int]:
-        """The child, its log, and how many bytes that had before."""
+    def _spawn(self, run: Job, slot: Slot, folder: Path, lock: int) -> tuple[subprocess.Popen, int]:
+        """The child, and how many bytes its log had before."""
         command = [
             sys.executable,
             str(self._train),
@@ -160,7 +168,7 @@ class Pool:
             PARENT_VARIABLE: str(os.getpid()),
             "PYTHONUNBUFFERED": "1",
         }
-        with open(folder / "log.txt", "ab") as log:
+        with open(folder / LOG, "ab") as log:
             before = log.tell()
             process = subprocess.Popen(
                 command,
@@ -172,7 +180,7 @@ class Pool:
                 # Ctrl-C on the terminal is for this process, which then stops its children.
                 start_new_session=True,
             )
-        return process, folder / "log.txt", before
+        return process, before
 
     def _reap(self) -> None:
         for child in list(self.active):

@@ -12,6 +12,7 @@ from gnp.tracking.reading import DamagedRecord, read_config, read_metrics
 
 HEARTBEAT_SECONDS = 30
 REFRESH_SECONDS = 1.0
+PATIENCE_SECONDS = 60
 
 
 class PoolProgress:
@@ -21,6 +22,7 @@ class PoolProgress:
         self._console, self._before, self._total = console, done_before, total
         self._started = time.monotonic()
         self._spoken, self._last = 0, 0.0
+        self._idle, self._idle_since, self._complained = -1, self._started, False
         self._live = (
             Live(console=console, auto_refresh=False, transient=True)
             if console.is_terminal
@@ -48,6 +50,7 @@ class PoolProgress:
                 highlight=False,
             )
         now = time.monotonic()
+        self._name_what_is_waited_for(pool, now)
         interval = HEARTBEAT_SECONDS if self._live is None else REFRESH_SECONDS
         if now - self._last < interval or not (pool.active or pool.waiting):
             return
@@ -65,6 +68,21 @@ class PoolProgress:
                 highlight=False,
             )
 
+    def _name_what_is_waited_for(self, pool: Pool, now: float) -> None:
+        """Once, when for a minute nothing was at work here and nothing was finished elsewhere."""
+        if pool.active or not pool.waiting or self._idle != len(pool.finished):
+            self._idle = -1 if pool.active else len(pool.finished)
+            self._idle_since, self._complained = now, False
+        elif not self._complained and now - self._idle_since >= PATIENCE_SECONDS:
+            self._complained = True
+            since = time.strftime("%H:%M:%S", time.localtime(time.time() - now + self._idle_since))
+            self._console.print(
+                f"since {since} only waiting for what other processes hold; stop one that hangs:\n"
+                + "\n".join(f"  {run}" for run in pool.waited_for()),
+                markup=False,
+                highlight=False,
+            )
+
     def _line(self, pool: Pool, children: list) -> str:
         done = self._before + len(pool.finished)
         line = f"{done} of {self._total} runs finished, {len(pool.active)} at work"
@@ -72,7 +90,7 @@ class PoolProgress:
             line += f", {len(pool.failed)} failed"
         parts = sum(epoch / total for _, epoch, total, _ in children if total)
         worked = len(pool.finished) + len(pool.failed) + parts
-        if worked > 0.5:
+        if worked > 0.5 and pool.active:  # how long others take is not known
             left = (time.monotonic() - self._started) / worked * (pool.total - worked)
             line += f", about {duration(left)} left"
         return line

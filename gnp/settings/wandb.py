@@ -6,8 +6,11 @@ from gnp.settings.section import Section, setting
 
 
 class WandbSettings(Section):
-    mode: Literal["offline", "online", "disabled"] = setting(
-        "offline", "files in the run's folder, to be sent with wandb sync; a server; or nothing"
+    """What is left at its default is decided by wandb's own environment variables, if set."""
+
+    mode: Literal["offline", "online", "disabled"] | None = setting(
+        None,
+        "files in the run's folder, a server, or nothing (null: WANDB_MODE, else offline)",
     )
-    project: str = setting("gnp", "wandb's project")
-    tags: list[str] = setting([], "wandb's tags")
+    project: str | None = setting(None, "wandb's project (null: WANDB_PROJECT, else gnp)")
+    tags: list[str] = setting([], "wandb's tags ([]: WANDB_TAGS)")

@@ -30,7 +30,7 @@ def describe_environment(
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "overrides": [o for o in overrides if not o.lstrip("+").startswith(places)],
-        "code": {"commit": _git("rev-parse", "HEAD"), "modified": _modified(), "hash": code_hash()},
+        "code": _code(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
@@ -51,20 +51,35 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def _code() -> dict[str, Any]:
+    """The commit, and whether the sources differ from it: None but in a checkout of our own. An
+    installation inside another project's repository would otherwise name that one's commit."""
+    commit = modified = None
+    top = _git("rev-parse", "--show-toplevel")
+    if top and Path(top).resolve() == CODE and _git("ls-files", "--", "gnp/__init__.py"):
+        commit = _git("rev-parse", "HEAD")
+        status = _git("status", "--porcelain", "--", "gnp", "models", "configs", "scripts")
+        modified = None if status is None else bool(status)
+    return {"commit": commit, "modified": modified, "hash": code_hash()}
+
+
 def _git(*arguments: str) -> str | None:
+    # Without these, which a hook of another repository sets, git goes by the folder alone.
+    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+    environment = {name: v for name, v in os.environ.items() if name not in elsewhere}
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=CODE, capture_output=True, text=True, timeout=10, check=True
+            ["git", "--no-optional-locks", *arguments],
+            cwd=CODE,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout.strip()
-
-
-def _modified() -> bool | None:
-    """Whether the sources differ from the commit; None outside a git checkout."""
-    status = _git("status", "--porcelain", "--", "gnp", "models", "configs", "scripts")
-    return None if status is None else bool(status)
 
 
 def _version(package: str) -> str | None:

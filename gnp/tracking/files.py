@@ -1,37 +1,150 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and what is said when the disk refuses them."""
 
+import errno
+import io
 import json
 import os
-import tempfile
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from gnp.errors import UserError
 
-def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
+WRITABLE = "make it writable, or take another place (root=…)"
+UNABLE = "its file system cannot do that; take a place on another one (root=…)"
+FOLDERS = (
+    "what it lies in has to be a folder that exists; mend that, or take another place (root=…)"
+)
+CURES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "close some of the machine's open files",
+    errno.ENOMEM: "free some memory",
+    errno.EROFS: WRITABLE,
+    errno.EACCES: WRITABLE,
+    errno.EPERM: WRITABLE,
+    errno.ENAMETOOLONG: "take a shorter place (root=…) or name",
+    errno.EISDIR: "a folder is where the file belongs; move it away",
+    errno.ENOTDIR: FOLDERS,
+    errno.ENOENT: FOLDERS,
+    errno.EEXIST: FOLDERS,
+    errno.ELOOP: FOLDERS,
+    errno.ENOSYS: UNABLE,
+    errno.EOPNOTSUPP: UNABLE,
+}
+# What a file system answers that has no such call; any other refusal means that data may be lost.
+NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
+
+
+class StorageError(UserError, OSError):
+    """A file could not be written or opened; the message says which, why and what to do."""
+
+    exit_status = 1
+
+
+@contextmanager
+def storing(path: str | Path, verb: str = "write") -> Iterator[None]:
+    """An ``OSError`` in this context becomes a ``StorageError`` about ``path``."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise storage_error(path, error, verb) from error
+
+
+def storage_error(path: str | Path, error: OSError, verb: str = "write") -> StorageError:
+    cure = CURES.get(error.errno or 0, "mend that")
+    if "root=" not in cure:  # else it may be another command
+        cure += "; the same command then goes on from here"
+    return StorageError(f"cannot {verb} {path} ({error.strerror or error}): {cure}")
+
+
+def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then rename it onto ``path``.
 
-    A reader, or a run after ``kill -9`` or a power cut, finds the old file or the new one.
+    A reader, or a run after ``kill -9``, a full disk or a power cut, finds the old file or the new
+    one.
+
+    Raises:
+        StorageError: it could not be written; the old file is as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
+    # The name is cut, for a name that is just short enough must not fail by its temporary file.
+    temporary = path.parent / f".{path.name[:40]}-{secrets.token_hex(4)}.tmp"
+    raw = None
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # "x": made by us. The process's umask decides who reads it, so no chmod is needed,
+            # which CIFS and some FUSE file systems refuse.
+            raw = _Raw(temporary, "xb")
+            with io.BufferedWriter(raw) as file:
+                write(file)
+                file.flush()
+                bring_to_disk(file)
+        with storing(path, "replace"):
+            os.replace(temporary, path)
+    except BaseException as error:
+        if raw is not None:
+            with suppress(OSError):
+                temporary.unlink()
+        # torch.save turns a full disk into RuntimeError("unexpected pos 75840 vs 75736").
+        if isinstance(error, Exception) and raw is not None and raw.failure is not None:
+            raise storage_error(path, raw.failure) from error
         raise
+
+
+class _Raw(io.FileIO):
+    """A file that remembers the error that ended its writing."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def append(path: str | Path, text: str) -> None:
+    """Append ``text`` and bring it to the disk.
+
+    Raises:
+        StorageError: it could not be written whole; the file is as it was.
+    """
+    with storing(path), open(path, "ab", buffering=0) as file:
+        length = file.seek(0, os.SEEK_END)
+        data = text.encode()
+        try:
+            while data:
+                data = data[file.write(data) :]
+            bring_to_disk(file)
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(length)
+            raise
+
+
+def bring_to_disk(file: IO[bytes]) -> None:
+    """``fsync``, where the file system has it: some network and FUSE file systems do not."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in NO_FSYNC:
+            raise
 
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of writes that a kill cut short; nobody else may be writing."""
     for file in folder.glob(".*.tmp"):
-        file.unlink()
+        with suppress(OSError):  # they are in nobody's way
+            file.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -40,10 +153,3 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _umask() -> int:
-    # mkstemp makes files that only their owner reads; results are shared like any other file.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

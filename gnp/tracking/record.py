@@ -22,8 +22,8 @@ import yaml
 from gnp.errors import UserError
 from gnp.tracking.checksums import file_checksum, with_checksum
 from gnp.tracking.compare import PLACES, config_difference, config_hash, without
-from gnp.tracking.files import remove_leftovers, write_json, write_text
-from gnp.tracking.lock import LOCK_NAME, inherited_lock, lock_run
+from gnp.tracking.files import append, remove_leftovers, storing, write_json, write_text
+from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_run, unlock
 from gnp.tracking.reading import (
     CHECKPOINT,
     CONFIG,
@@ -77,12 +77,14 @@ class RunRecord:
         self.folder = Path(folder)
         self._text = dump_yaml(without(config, PLACES))
         self.config_hash = config_hash(yaml.safe_load(self._text))
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with storing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = inherited_lock(self.folder)
         if self._lock is None:
             self._lock = lock_run(self.folder)
         if self._lock is None:
-            raise RunBusy(f"another process is working on {self.folder}; wait for it or stop it")
+            who = holder(self.folder)
+            raise RunBusy(f"{who} is working on {self.folder}; wait for it or stop it")
         try:
             remove_leftovers(self.folder)
             self._config_is_there = self._compare(config, unrecorded)
@@ -176,10 +178,7 @@ class RunRecord:
     def add_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Append one epoch's line and bring it to the disk. ``metrics`` has a key "epoch"."""
         self.check_place()
-        with open(self.folder / METRICS, "a") as file:
-            file.write(_json_line(metrics))
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.folder / METRICS, _json_line(metrics))
 
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write the summary, with the checksums of the other files and its own. Returns it."""
@@ -195,7 +194,8 @@ class RunRecord:
         is lost."""
         path = self.folder / name
         if path.exists() or path.is_symlink():
-            os.replace(path, path.with_name(f"{name}.damaged"))
+            with storing(path, "rename"):
+                os.replace(path, path.with_name(f"{name}.damaged"))
 
     def _write(self, name: str, text: str) -> None:
         self.check_place()
@@ -226,7 +226,7 @@ class RunRecord:
 
     def close(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            unlock(self._lock)
             self._lock = None
 
     def __enter__(self) -> "RunRecord":

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gnp.errors import UserError
-from gnp.tracking.files import write_atomically
+from gnp.tracking.files import storing, write_atomically
 from gnp.tracking.reading import CHECKPOINT
 
 log = logging.getLogger(__name__)
@@ -76,9 +76,10 @@ class Checkpoints:
                 f"this run could not be gone on from: its state cannot be saved and read again "
                 f"({error}). Take an optimizer.base whose state is of tensors and numbers"
             ) from error
-        if self._last.exists():
-            os.replace(self._last, self._previous)
-        os.replace(fresh, self._last)
+        with storing(self._last, "replace"):
+            if self._last.exists():
+                os.replace(self._last, self._previous)
+            os.replace(fresh, self._last)
 
     def load(self) -> dict[str, Any] | None:
         """The state of the last checkpoint that is whole and of this run, on the CPU; None if there
@@ -96,7 +97,8 @@ class Checkpoints:
             except Unusable as error:
                 aside = path.with_name(f"{path.name}.damaged")
                 log.warning("%s cannot be used: %s; it is kept as %s", path, error, aside.name)
-                os.replace(path, aside)
+                with storing(path, "rename"):
+                    os.replace(path, aside)
                 refused = True
                 continue
             if refused:

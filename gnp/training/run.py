@@ -75,10 +75,14 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         if processes.main:
             environment = describe_environment(device_name(device), overrides, processes.count)
             record.begin(environment, training.data.digest)
-            wandb = WandbMirror(config.wandb, folder, str(run_path(config)), to_plain(config))
+        lines = training.resume()
+        if processes.main:
+            wandb = WandbMirror(
+                config.wandb, folder, str(run_path(config)), to_plain(config), lines
+            )
         summary = None
         try:
-            summary = training.train(wandb)
+            summary = training.train(lines, wandb)
         finally:
             if wandb is not None:
                 wandb.finish(summary and summary["final"])
@@ -145,9 +149,9 @@ class _Run:
         # The compiled module shares the parameters and buffers of self.model.
         self.forward = torch.compile(parallel, backend=backend) if backend else parallel
 
-    def train(self, wandb: WandbMirror | None) -> dict[str, Any]:
-        """All epochs that are left. Returns the summary. ``wandb`` is the main process's."""
-        lines = self._resume()
+    def train(self, lines: list[dict[str, Any]], wandb: WandbMirror | None) -> dict[str, Any]:
+        """The epochs after those whose metrics are ``lines``, which get theirs. Returns the
+        summary. ``wandb`` is the main process's."""
         epochs = self.config.training.epochs
         progress = RunProgress(str(self.folder), epochs, self.steps_per_epoch, len(lines))
         with (
@@ -260,7 +264,7 @@ class _Run:
             }
         )
 
-    def _resume(self) -> list[dict[str, Any]]:
+    def resume(self) -> list[dict[str, Any]]:
         """Load the last checkpoint. Returns the metrics of the epochs that are done.
 
         The checkpoint has them too. A line of metrics.jsonl that it does not cover (a kill between

@@ -3,9 +3,9 @@
 Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
 """
 
-import fcntl
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +14,13 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from gnp.data.errors import DataError
 from gnp.settings import DatasetSettings
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+log = logging.getLogger(__name__)
 
 CIFAR = {10: CIFAR10, 100: CIFAR100}
 
@@ -44,13 +51,15 @@ def load_cifar(
 def _one_at_a_time(root: Path) -> Iterator[None]:
     """Runs that start together must not write the same download: the others wait and find it.
 
-    Where the file system has no locks nobody waits: what two have written at once has a wrong
-    checksum, which torchvision finds.
+    Where there are no locks the checksums alone tell a download that two wrote at once.
     """
     root.mkdir(parents=True, exist_ok=True)
     with open(root / ".gnp-download.lock", "w") as lock:
-        with suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # Lustre, some NFS
+            log.warning("no file locks in %s (%s): start no second download there", root, error)
         yield
 
 
