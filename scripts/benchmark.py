@@ -347,7 +347,4 @@ def write_results(
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(f"benchmark.py: {error}")
+    sys.exit(run_script(main))

@@ -32,7 +32,7 @@ def check_configs(spec: Series, runs: Sequence[Job], root: str) -> None:
         recorded = read_config(run.folder(root))
         if recorded is None and run not in (runs[0], runs[-1]):
             continue
-        config = resolve(compose("train", [*run.settings(), f"root={root}", *spec.overrides]))
+        config = resolve(compose("train", run.overrides(root, spec.overrides)))
         place = (str(run_path(config)), config.root)
         change = run.change_in(config.optimizer)
         if place != (str(run.path), root) or change:
