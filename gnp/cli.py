@@ -114,7 +114,7 @@ def refusal(
 def _no_choice(
     missing: str, message: str, listed: Sequence[str], suggest: Callable[[str, Iterable[str]], str]
 ) -> str:
-    """ "experiment/mini/vgg16bn" is of the group experiment, "hydra/launcher/x" of hydra/launcher."""
+    """A choice may lie in a folder of its group (experiment/mini/vgg16), as may a group."""
     parts = missing.split("/")
     for length in range(1, len(parts)):
         group, name = "/".join(parts[:length]), "/".join(parts[length:])

@@ -31,6 +31,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gnp.cli import run_script
 from gnp.errors import UserError
 from gnp.optim import GNP
 from gnp.tracking import describe_environment

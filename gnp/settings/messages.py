@@ -79,9 +79,11 @@ def complaint(
         said = (
             details["msg"] if kind == "custom" or field is None else f"expected {expected(field)}"
         )
-        of_a_section = not path or (field is not None and isinstance(value, Mapping) and (
-            section_of(field.annotation) is not None
-        ))
+        of_a_section = not path or (
+            field is not None
+            and isinstance(value, Mapping)
+            and (section_of(field.annotation) is not None)
+        )
         return said if of_a_section else f"{name} is {shown(value)}; {said}"
     kind = type(value).__name__
     return f"{name}: Value '{value}' of type {kind!r} could not be converted to {wanted}"
