@@ -7,17 +7,21 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from gnp.errors import UserError
 from gnp.interruptions import raise_on_signals
+from gnp.settings.dataset import no_such
+from gnp.settings.overrides import inherited_search_path
 
-USAGE_ERROR, INTERRUPTED = 2, 130
+USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141  # the last two: 128 + the signal, as shells do
 PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
 
 
@@ -28,8 +32,8 @@ def run_cli(
 ) -> int:
     """Call a ``@hydra.main`` function. Returns the exit status.
 
-    Errors of the user (``UserError``, and what Hydra and OmegaConf refuse) are printed as one
-    message; any other exception keeps its traceback.
+    Errors of the user (``UserError``, and what Hydra, OmegaConf and YAML refuse) and of the machine
+    (``OSError``) are printed as one message; any other exception keeps its traceback.
 
     Args:
         main: the decorated function.
@@ -41,29 +45,106 @@ def run_cli(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     raise_on_signals()
+
+    def told() -> int:
+        try:
+            main()
+        except Exception as error:
+            message = refusal(error, setting_names, suggest)
+            if message is None:
+                raise
+            return _complain(message, USAGE_ERROR)
+        return 0
+
+    return run_script(told)
+
+
+def run_script(main: Callable[[], int]) -> int:
+    """Call a script's function. Returns the exit status.
+
+    An error of the user (``UserError``) or of the machine (``OSError``) is printed as one message;
+    where the reader of the output is gone (``| head``), the script ends without one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show ± shows \xb1
     try:
-        main()
+        status = main()
+        sys.stdout.flush()
     except UserError as error:
         return _complain(str(error), error.exit_status)
-    except (HydraException, OmegaConfBaseException) as error:
-        message = str(error).strip()
-        if unknown := re.search(r"Could not override '([^']+)'", message):
-            name = unknown[1]
-            message = f"there is no setting {name!r}." + suggest(name, setting_names())
-        elif isinstance(error, MissingConfigException) and error.missing_cfg_file:
-            group, _, name = error.missing_cfg_file.partition("/")
-            offered = [*(error.options or []), *_options_in_folders(group, message)]
-            message = f"there is no {group} {name!r}; there are: {', '.join(offered)}."
-            message += suggest(name, offered)
-        return _complain(message, USAGE_ERROR)
     except KeyboardInterrupt:
         return _complain("stopped; the same command goes on from here", INTERRUPTED)
-    return 0
+    except BrokenPipeError:
+        # Python flushes once more when it ends; that must not meet the closed pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(f"{where}{error.strerror}", 1)
+    return status
+
+
+def refusal(
+    error: Exception,
+    setting_names: Callable[[], Iterable[str]],
+    suggest: Callable[[str, Iterable[str]], str],
+) -> str | None:
+    """What Hydra, OmegaConf or YAML refuse, as one message; None for another error."""
+    message = str(error).strip()
+    if unknown := re.search(r"Could not override '([^']+)'", message):
+        return _unknown(unknown[1], error, setting_names, suggest)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_choice(error.missing_cfg_file, message, error.options or [], suggest)
+    if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):
+        return message
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    if "hydra" not in Path(raised_in).parts and "omegaconf" not in Path(raised_in).parts:
+        return None
+    # Their own ValueError and the like do not say which setting it was; their frames do.
+    overrides = [
+        frame.f_locals["override"].input_line
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if hasattr(frame.f_locals.get("override"), "input_line")
+    ]
+    return f"{overrides[-1]}: {message}" if overrides else message
+
+
+def _no_choice(
+    missing: str, message: str, listed: Sequence[str], suggest: Callable[[str, Iterable[str]], str]
+) -> str:
+    """A choice may lie in a folder of its group (experiment/mini/vgg16), as may a group."""
+    parts = missing.split("/")
+    for length in range(1, len(parts)):
+        group, name = "/".join(parts[:length]), "/".join(parts[length:])
+        if known := _options(group, message, listed if length == len(parts) - 1 else []):
+            choices = f"there are: {', '.join(known)}."
+            return f"there is no {group} {name!r}; {choices}{suggest(name, known)}"
+    return f"there is no config {missing!r}"
+
+
+def _unknown(
+    name: str,
+    error: Exception,
+    setting_names: Callable[[], Iterable[str]],
+    suggest: Callable[[str, Iterable[str]], str],
+) -> str:
+    known = list(setting_names())
+    section, _, key = name.rpartition(".")
+    if name not in known:
+        return f"there is no setting {name!r}.{suggest(name, known)}"
+    # It is a setting, but not one of what is composed here.
+    node = getattr(error.__cause__, "parent_node", None)
+    if section == "dataset" and node is not None:
+        return no_such(node.get("source"), key)
+    return f"{name!r} is not in this config; add it with a plus sign: +{name}=…"
 
 
 def command_line(script: str) -> str:
     """The command to be copied that gives ``script`` the settings of the Hydra job at work."""
-    return shlex.join(["python", script, *HydraConfig.get().overrides.task])
+    job = HydraConfig.get()
+    return shlex.join(["python", script, *job.overrides.task, *inherited_search_path()])
 
 
 def die_with_parent() -> None:
@@ -80,16 +161,21 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _options_in_folders(group: str, message: str) -> list[str]:
-    """ "mini/vgg16" and the like: Hydra's own list has no choices that lie in folders.
+def _options(group: str, message: str, listed: Iterable[str]) -> list[str]:
+    """The choices of a group, with "mini/vgg16" and the like: Hydra's own list has none that lie in
+    folders. A folder ``part`` holds pieces of choices.
 
-    ``message`` is Hydra's, with the search path. A folder ``part`` holds pieces of choices.
+    Args:
+        message: Hydra's, with the search path.
+        listed: those that Hydra lists.
     """
-    names = []
+    names = list(listed)
     for root in re.findall(r"path=file://(.+)$", message, re.M):
-        for file in sorted(Path(root, group).glob("*/*.yaml")):
-            if file.parent.name != "part":
-                names.append(f"{file.parent.name}/{file.stem}")
+        folder = Path(root, group)
+        for file in sorted([*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]):
+            name = str(file.relative_to(folder).with_suffix(""))
+            if file.parent.name != "part" and name not in names:
+                names.append(name)
     return names
 
 

@@ -31,6 +31,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gnp.cli import run_script
 from gnp.errors import UserError
 from gnp.optim import GNP
 from gnp.tracking import describe_environment
@@ -347,7 +348,4 @@ def write_results(
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(f"benchmark.py: {error}")
+    sys.exit(run_script(main))

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from gnp.cli import run_script
+
 RUNNER = Path(__file__).resolve().with_name("reproduce_table.py")
 POLL_SECONDS = 0.1
 
@@ -123,4 +125,4 @@ def compare(left: Path, right: Path) -> tuple[list[str], int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

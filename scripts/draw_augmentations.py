@@ -24,6 +24,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
+from gnp.cli import run_script
 from gnp.data import DataError, ImageData, Normalise
 from gnp.errors import UserError
 from gnp.settings import AugmentationSettings, Config, resolve
@@ -246,4 +247,4 @@ def save(figure: plt.Figure, path: Path, facts: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

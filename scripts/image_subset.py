@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.progress import track
 
+from gnp.cli import run_script
 from gnp.data.errors import DataError
 from gnp.data.sources.torchvision import load_cifar
 from gnp.data.subset import describe_folder, from_text, make_folder, to_text
@@ -69,4 +70,4 @@ def run_list(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

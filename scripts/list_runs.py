@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from gnp.cli import run_script
 from gnp.settings import defaults
 from gnp.tables.listing import list_runs, to_csv
 from gnp.tracking.files import write_text
@@ -48,4 +49,4 @@ def aligned(runs: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -31,6 +31,7 @@ from rich.table import Table
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
+from gnp.cli import run_script
 from gnp.settings import Config, validate
 from gnp.tracking import describe_environment
 from gnp.tracking.files import write_json, write_text
@@ -227,4 +228,4 @@ def to_terminal(lines: list[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from gnp.cli import run_cli
 from gnp.settings import Composed, setting_names, suggest, validate
 from gnp.settings.help import offer_help
+from gnp.sweep import check_sweeps
 
 GROUPS = ("model", "dataset", "augmentation", "optimizer", "base", "experiment")
 
@@ -26,4 +27,5 @@ def main(composed: DictConfig) -> None:
 
 if __name__ == "__main__":
     offer_help(Composed)
+    check_sweeps(validate)
     sys.exit(run_cli(main, lambda: [*setting_names(), *GROUPS], suggest))

@@ -212,7 +212,7 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
         ("augmentation.padding_mode=wrap", r"padding_mode is wrap; expected one of reflect, zeros"),
         ("augmentation.cutout_scope=all", r"cutout_scope is all; expected one of image, batch"),
         ("augmentation.cutout=-1", r"cutout is -1; expected ≥ 0"),
-        ("runtime.threads=0", r"threads is 0; expected ≥ 1"),
+        ("runtime.threads=0", r"threads is 0; expected from 1 to 1024"),
         ("runtime.eval_batch_size=0", r"eval_batch_size is 0; expected ≥ 1"),
         *(
             (

@@ -44,7 +44,7 @@ def test_the_command_lines_overrides_come_after_the_series_own(script, series, j
     ("setting", "words"),
     [
         ("device=gpu", "device is gpu; expected one of auto, cpu, cuda"),
-        ("jobs=0", "jobs is 0; expected at least 1 or null"),
+        ("jobs=0", "jobs is 0; expected from 1 to 1024 or null"),
         ("jobs=x", "jobs: Value 'x' of type 'str' could not be converted to Integer"),
         ("+jbos=2", "no setting 'jbos'. Did you mean 'jobs'?"),
     ],

@@ -285,7 +285,7 @@ def test_the_report_names_the_code_of_each_run(table):
         ({"rows": []}, r"parts\.cnn\.rows is empty"),
         ({"parts": {}}, "parts is empty"),
         ({"error_of": "median"}, "error_of=median: expected last or best"),
-        ({"seeds": [1, 1]}, "seeds lists something twice"),
+        ({"seeds": [1, 1]}, "seeds lists 1 twice"),
         ({"colums": []}, r"there is no setting 'table\.colums'"),
         ({"sedes": [0]}, r"no setting 'table\.sedes'\. Did you mean 'table\.seeds'\?"),
         ({"parts": {"cnn": {"colums": []}}}, r"Did you mean 'table\.parts\.cnn\.columns'\?"),

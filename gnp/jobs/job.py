@@ -1,8 +1,11 @@
 """A run as a job: where it lies and what trains it."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from gnp.settings.overrides import override
 
 
 class Job:
@@ -28,5 +31,8 @@ class Job:
 
     def command(self, root: str | Path, overrides: list[str]) -> str:
         """The command that trains it, to be copied."""
-        settings = [*self.settings(), f"root={root}", *overrides]
-        return shlex.join(["python", "scripts/train.py", *settings])
+        return shlex.join(["python", "scripts/train.py", *self.overrides(root, overrides)])
+
+    def overrides(self, root: str | Path, further: Sequence[str]) -> list[str]:
+        """All that ``scripts/train.py`` is told; what comes later wins."""
+        return [*self.settings(), override("root", str(root)), *further]

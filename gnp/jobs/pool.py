@@ -156,10 +156,8 @@ class Pool:
         command = [
             sys.executable,
             str(self._train),
-            *run.settings(),
-            f"root={self._root}",
-            *slot.settings,
-            *self._overrides,  # last: what the user says wins
+            # The user's last: they win.
+            *run.overrides(self._root, [*slot.settings, *self._overrides]),
         ]
         environment = {
             **os.environ,

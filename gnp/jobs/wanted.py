@@ -48,7 +48,7 @@ class WantedConfigs:
     def _composed(self, run: Job, several: bool = True) -> dict[str, Any] | None:
         """With ``several``, None if another seed's config differs in more than the seed."""
         spec, root = self._spec, self._root
-        composed = compose("train", [*run.settings(), f"root={root}", *spec.overrides])
+        composed = compose("train", run.overrides(root, spec.overrides))
         if several and any("seed}" in text for text in _texts(OmegaConf.to_container(composed))):
             return None
         config = resolve(composed)

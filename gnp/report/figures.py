@@ -9,6 +9,7 @@ import io
 from matplotlib.figure import Figure
 
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "gnp", "font.size": 9, "savefig.dpi": 160}
+STYLE |= {"text.parse_math": False}  # a dollar sign in a label is one
 
 
 def to_svg(figure: Figure) -> str:

@@ -1,24 +1,97 @@
-r"""A grid as LaTeX, to be \input into a paper that uses booktabs."""
+r"""A grid as LaTeX, to be \input into a paper that uses booktabs.
 
+Every text says in print what it says here, whatever characters are in it. What pdfLaTeX has no
+character for (Chinese, say) is left as it is, for LuaLaTeX and XeLaTeX.
+"""
+
+import re
 from collections.abc import Iterable
 
 from gnp.report.grid import Grid
 
-ESCAPES = str.maketrans(
-    {
-        "%": r"\%",
-        "&": r"\&",
-        "_": r"\_",
-        "#": r"\#",
-        "—": "--",
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        "†": r"$^\dagger$",
-        "α": r"$\alpha$",
-        "≥": r"$\ge$",
-        "−": "$-$",
-    }
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "—": "--",
+    "–": "--",
+    "†": r"$^\dagger$",
+    "−": "$-$",
+    "·": r"$\cdot$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "¹": "$^1$",
+    "‖": r"$\Vert$",
+    "½": r"$\frac12$",
+    "¼": r"$\frac14$",
+    "…": r"\ldots{}",
+    "\N{NO-BREAK SPACE}": "~",
+}
+ESCAPES |= {character: f"\\{character}" for character in "%&_#${}"}
+# A row that begins with one of these would give it to the \\ before it as an argument.
+ESCAPES |= {character: f"{{{character}}}" for character in "[*"}
+MATHEMATICS = dict(
+    zip(
+        "±×÷≤≥≈≠→←∞∇∂√∑∏∈°",
+        [
+            "pm",
+            "times",
+            "div",
+            "le",
+            "ge",
+            "approx",
+            "ne",
+            "to",
+            "gets",
+            "infty",
+            "nabla",
+            "partial",
+            "surd",
+            "sum",
+            "prod",
+            "in",
+            "circ",
+        ],
+        strict=True,
+    )
 )
+GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omicron",
+    "pi",
+    "rho",
+    "varsigma",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+]
+MATHEMATICS |= dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", GREEK, strict=True))
+CAPITALS = ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"]
+MATHEMATICS |= dict(zip("ΓΔΘΛΞΠΣΦΨΩ", CAPITALS, strict=True))
+ESCAPES |= {sign: f"$\\{name}$" for sign, name in MATHEMATICS.items()}
+ESCAPES |= {"°": r"$^\circ$", "ο": "o", "µ": r"$\mu$"}
+TABLE = str.maketrans(ESCAPES)
 
 
 def tabular(grid: Grid) -> list[str]:
@@ -36,8 +109,15 @@ def tabular(grid: Grid) -> list[str]:
     return [*out, r"\bottomrule", r"\end{tabular}"]
 
 
+def comment(text: str) -> list[str]:
+    """A text of any number of lines as comments."""
+    return [f"% {line}".rstrip() for line in text.splitlines()]
+
+
 def escape(text: str) -> str:
-    return text.translate(ESCAPES)
+    # Two hyphens, apostrophes or commas in a row would be one sign.
+    apart = re.sub(r"([-',])(?=\1)", r"\1" + "\0", text)
+    return apart.translate(TABLE).replace("\0", "{}")
 
 
 def _line(texts: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gnp.jobs import SeriesResult
 from gnp.report.grid import Grid
@@ -13,15 +14,16 @@ from gnp.report.grid import Grid
 def grid_table(title: str, grid: Grid, kept: Sequence[int] | None = None) -> Table:
     """``kept`` are the columns that are shown; all of them by default."""
     kept = range(len(grid.headers)) if kept is None else kept
-    out = Table(title=title, title_justify="left")
+    out = Table(title=Text(title), title_justify="left")
     for index in kept:
         justify = "left" if index < grid.label_columns else "right"
-        out.add_column(grid.headers[index], justify=justify, no_wrap=True)
+        out.add_column(Text(grid.headers[index]), justify=justify, no_wrap=True)
     for line in grid.lines:
         if line.first and line is not grid.lines[0]:
             out.add_section()
-        entries = [f"[bold]{e.text}[/bold]" if e.best else e.text for e in line.entries]
-        texts = [*line.labels, *entries]
+        # As Text, in which rich looks for no marks of its own: [ours], :x:.
+        entries = [Text(e.text, style="bold" if e.best else "") for e in line.entries]
+        texts = [*map(Text, line.labels), *entries]
         out.add_row(*(texts[index] for index in kept))
     return out
 
@@ -45,7 +47,7 @@ def show(
         # As wide as the table: a line too long for the terminal wraps, but no number is cut.
         Console(width=natural_width(table)).print(table)
     for line in [*notes, *(f"warning: {warning}" for warning in result.warnings)]:
-        console.print(line, markup=False, highlight=False)
+        console.print(Text(line))
     if missing := result.missing_commands:
-        console.print(f"{len(missing)} runs are missing, the first: {missing[0]}", markup=False)
-    console.print("\nwritten:", *(f"  {path}" for path in paths), sep="\n", markup=False)
+        console.print(Text(f"{len(missing)} runs are missing, the first: {missing[0]}"))
+    console.print("\nwritten:", *(Text(f"  {path}") for path in paths), sep="\n")

@@ -3,10 +3,11 @@
 from typing import Literal
 
 from gnp.settings.section import Section, setting
+from gnp.settings.texts import FolderName
 
 
 class AugmentationSettings(Section):
-    name: str = setting(help="its name in the run's identity")
+    name: FolderName = setting(help="its name in the run's identity")
     flip: bool = setting(False, "mirror each image with probability 1/2")
     crop_padding: int = setting(
         0,
@@ -41,7 +42,9 @@ class AugmentationSettings(Section):
     mixing: Literal["mixup", "cutmix"] | None = setting(
         None, "mix each image and its label with its partner's in the batch"
     )
-    mixing_alpha: float = setting(1.0, "an image's weight is drawn from Beta(alpha, alpha)", gt=0)
+    mixing_alpha: float = setting(
+        1.0, "an image's weight is drawn from Beta(alpha, alpha)", ge=0.001, le=1000
+    )
     mixing_scope: Literal["image", "batch"] = setting(
         "image", "a weight (and box) for each image, or one for the batch"
     )

@@ -1,38 +1,48 @@
 """The settings of a data set: where its images come from, and which of them are used."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from gnp.settings.section import Section, setting
+from gnp.settings.texts import FilePath, FolderName
 
 # By name, for importing one would need torch: a file of that folder is a source.
 _FOLDER = Path(__file__).resolve().parents[1] / "data" / "sources"
 SOURCES = tuple(sorted(file.stem for file in _FOLDER.glob("[!_]*.py")))
+# The settings that not every source has, and whose they are; a source of your own may read any.
+KNOWN = ("torchvision", "folder", "synthetic")
+READ_BY = {
+    "root": ("torchvision", "folder"),
+    "synthetic_seed": ("synthetic",),
+    "synthetic_train_per_class": ("synthetic",),
+    "synthetic_test_per_class": ("synthetic",),
+}
 
-# A generator's seed has 64 bits; synthetic takes two for each of its own.
-SEED = {"ge": 0, "lt": 2**62, "expected": "from 0 to below 2^62"}
+SEED = {"ge": 0, "le": 2**31 - 1, "expected": "from 0 to 2147483647"}
 DRAWN = {"ge": 1, "le": 100_000, "expected": "from 1 to 100000"}  # 3 GB, with 10 classes
 
 
 class DatasetSettings(Section):
-    name: str = setting(help="its name in the run's identity")
+    name: FolderName = setting(help="its name in the run's identity")
     source: Literal[SOURCES] = setting(help="where the images come from: gnp/data/sources")
-    num_classes: int = setting(10, "how many classes the images must have", ge=1)
-    mean: list[float] = setting(
+    num_classes: int = setting(10, "how many classes the images must have", ge=1, le=100_000)
+    mean: list[Annotated[float, Field(ge=0, le=1)]] = setting(
         help="per channel, of images scaled to [0, 1]",
         expected="three numbers from 0 to 1",
         min_length=3,
         max_length=3,
     )
-    std: list[float] = setting(
+    # At most 0.5 can occur in [0, 1]; 1 leaves images as they are, and a grey level is 0.004.
+    std: list[Annotated[float, Field(ge=0.001, le=1)]] = setting(
         help="per channel, of images scaled to [0, 1]",
         expected="three positive numbers, from 0.001 to 1",
         min_length=3,
         max_length=3,
     )
-    root: str = setting("data", "where torchvision's files or the image folder lie")
+    root: FilePath = setting("data", "where torchvision's files or the image folder lie")
     download: bool = setting(True, "whether torchvision may download what root lacks")
     # Apart from the run's seed, so that seeds differ in training, not in data. Validation images
     # are held out before train_per_class is taken: both runs of a comparison see the same ones.
@@ -54,18 +64,19 @@ class DatasetSettings(Section):
     )
     synthetic_test_per_class: int = setting(100, "test pictures it draws of each class", **DRAWN)
 
-    @field_validator("mean")
-    @classmethod
-    def _is_of_images_from_0_to_1(cls, value: list[float]) -> list[float]:
-        if not all(0 <= m <= 1 for m in value):
-            raise ValueError("such as 127.5, which is of images from 0 to 255")
-        return value
+    @model_validator(mode="after")
+    def _has_what_its_source_reads(self) -> "DatasetSettings":
+        for name, sources in READ_BY.items():
+            field = type(self).model_fields[name]
+            unread = self.source in KNOWN and self.source not in sources
+            if unread and getattr(self, name) != field.get_default():
+                raise PydanticCustomError("custom", "{what}", {"what": no_such(self.source, name)})
+        return self
 
-    @field_validator("std")
-    @classmethod
-    def _leaves_contrast(cls, value: list[float]) -> list[float]:
-        """At most 0.5 can occur in [0, 1]; 1 leaves images as they are, and a grey level is
-        0.004."""
-        if not all(0.001 <= s <= 1 for s in value):
-            raise ValueError("a channel without contrast, or without bounds")
-        return value
+
+def no_such(source: str, name: str) -> str:
+    """What is said of a setting that the source of the images does not have."""
+    return (
+        f"the source {source!r} has no {name} (dataset.{name}); "
+        f"that is a setting of {' and '.join(READ_BY[name])}"
+    )

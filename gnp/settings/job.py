@@ -5,8 +5,10 @@ from typing import Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 
 from gnp.settings.messages import checked, names_of
+from gnp.settings.overrides import inherited_search_path
 from gnp.settings.section import Section, setting
 from gnp.settings.series import S, Series
+from gnp.settings.texts import FilePath
 
 J = TypeVar("J", bound="JobSettings")
 
@@ -14,11 +16,14 @@ J = TypeVar("J", bound="JobSettings")
 class JobSettings(Section):
     """What stands beside a table's or a study's own settings."""
 
-    root: str = setting(
+    root: FilePath = setting(
         "outputs", "records of finished runs there are used, missing ones are trained"
     )
     jobs: int | None = setting(
-        None, "runs at a time, on each GPU (null: 1) or on the CPU (null: one a core)", ge=1
+        None,
+        "runs at a time, on each GPU (null: 1) or on the CPU (null: one a core)",
+        ge=1,
+        le=1024,
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where runs are trained")
     overrides: list[str] = setting(
@@ -44,7 +49,7 @@ def load(composed: DictConfig, series: type[S], jobs: type[J]) -> tuple[S, J]:
     spec = series.from_config(composed[series.kind])
     plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     run = checked(jobs, {name: v for name, v in plain.items() if name != series.kind})
-    return spec.model_copy(update={"overrides": [*spec.overrides, *run.overrides]}), run
+    return spec.with_overrides([*inherited_search_path(), *run.overrides]), run
 
 
 def setting_names_of(series: type[Series], jobs: type[JobSettings]) -> list[str]:

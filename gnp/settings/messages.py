@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -79,7 +79,12 @@ def complaint(
         said = (
             details["msg"] if kind == "custom" or field is None else f"expected {expected(field)}"
         )
-        return f"{name} is {shown(value)}; {said}" if path else said
+        of_a_section = not path or (
+            field is not None
+            and isinstance(value, Mapping)
+            and (section_of(field.annotation) is not None)
+        )
+        return said if of_a_section else f"{name} is {shown(value)}; {said}"
     kind = type(value).__name__
     return f"{name}: Value '{value}' of type {kind!r} could not be converted to {wanted}"
 
@@ -93,12 +98,16 @@ def dotted(path: Sequence[int | str], prefix: str = "") -> str:
 
 
 def names_of(section: type[Section], prefix: str = "") -> list[str]:
-    """Every dotted name of a section and those below it, themselves included."""
+    """Every dotted name of a section and those below it, themselves included; what a mapping or a
+    list has many of is called <name> or <number>."""
     names = []
     for key, field in section.model_fields.items():
         names.append(prefix + key)
         if (own := section_itself(field.annotation)) is not None:
             names += names_of(own, f"{prefix}{key}.")
+        elif (inner := section_of(field.annotation)) is not None:
+            of_each = "<name>." if get_origin(field.annotation) is dict else "<number>."
+            names += names_of(inner, f"{prefix}{key}.{of_each}")
     return names
 
 

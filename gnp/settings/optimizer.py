@@ -2,13 +2,20 @@
 
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from gnp.settings.section import Section, setting
+from gnp.settings.texts import FolderName
+
+# The configs without a penalty, and what would have no effect or make them another method.
+STANDARD = ("sgd", "adamw")
+STANDARD_HAS = {"r": 0, "alpha": 0, "adaptive": False, "reference_fraction": 1}
+STANDARD_HAS |= {"direction_every": 1}
 
 
 class OptimizerSettings(Section):
-    name: str = setting(help="its name, which is the method's unless method says another")
+    name: FolderName = setting(help="its name, which is the method's unless method says another")
     base: dict[str, Any] = setting(
         {}, "the optimizer that is wrapped: _target_ names its class, the others are its arguments"
     )
@@ -74,3 +81,24 @@ class OptimizerSettings(Section):
     def reference_every(self) -> int:
         """g1 is of every so many-th image: 1/reference_fraction."""
         return round(1 / self.reference_fraction)
+
+    @model_validator(mode="after")
+    def _is_what_it_is_called(self) -> "OptimizerSettings":
+        wrong = None
+        if self.name in STANDARD:
+            for name, off in STANDARD_HAS.items():
+                if (value := getattr(self, name)) != off:
+                    wrong = (
+                        f"optimizer.{name} is {value:g}, which optimizer={self.name}, the standard "
+                        f"scheme, does not have; use optimizer=gnp or sam with base={self.name}"
+                    )
+        elif self.name == "sam" and self.alpha != 1:
+            wrong = f"optimizer.alpha is {self.alpha:g}, and SAM is alpha=1; use optimizer=gnp"
+        elif (self.penalty_warmup == "none") != (self.penalty_warmup_epochs == 0):
+            wrong = (
+                f"optimizer.penalty_warmup is {self.penalty_warmup} with "
+                f"optimizer.penalty_warmup_epochs={self.penalty_warmup_epochs}; set both or neither"
+            )
+        if wrong is not None:
+            raise PydanticCustomError("custom", "{what}", {"what": wrong})
+        return self

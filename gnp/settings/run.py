@@ -10,6 +10,7 @@ from gnp.settings.optimizer import OptimizerSettings
 from gnp.settings.recipe import Recipe
 from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, defaults_of, setting
+from gnp.settings.texts import FilePath, FolderName, FolderNames
 from gnp.settings.training import TrainingSettings
 from gnp.settings.wandb import WandbSettings
 
@@ -17,12 +18,24 @@ from gnp.settings.wandb import WandbSettings
 class Config(Section):
     """A run's config, as it is recorded."""
 
-    experiment: str = setting(help="the first part of the run's place: <root>/runs/<experiment>/…")
-    method: str = setting(help="the part of the run's place that names the optimizer's settings")
-    fidelity: str = setting("paper", "whose details these are: one of configs/fidelity")
-    seed: int = setting(0, "of the initial weights, the batches and all that is drawn in training")
-    root: str = setting("outputs", "where records, tables and figures go")
-    data_root: str = setting("data", "where data sets lie; GNP_DATA is its default if that is set")
+    experiment: FolderNames = setting(
+        help="the first part of the run's place: <root>/runs/<experiment>/…"
+    )
+    method: FolderName = setting(
+        help="the part of the run's place that names the optimizer's settings"
+    )
+    fidelity: FolderName = setting("paper", "whose details these are: one of configs/fidelity")
+    seed: int = setting(
+        0,
+        "of the initial weights, the batches and all that is drawn in training",
+        ge=-(2**63),
+        le=2**63 - 1,
+        expected="an integer of 64 bits",
+    )
+    root: FilePath = setting("outputs", "where records, tables and figures go")
+    data_root: FilePath = setting(
+        "data", "where data sets lie; GNP_DATA is its default if that is set"
+    )
     model: dict[str, Any] = setting(
         {}, "the network: _target_ names its class or function, the others are its arguments"
     )

@@ -4,9 +4,18 @@ from gnp.settings.section import Section, setting
 
 
 class RuntimeSettings(Section):
-    device: str = setting("auto", "auto (CUDA where there is some), cpu, cuda or cuda:1")
+    device: str = setting(
+        "auto",
+        "auto (CUDA where there is some), or torch's name for one",
+        expected="auto, cpu, cuda or cuda:N (on other machines mps, xpu or xpu:N)",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:[0-9]{1,3})?)$",
+    )
     threads: int | None = setting(
-        None, "CPU threads; null is torch's choice", expected="≥ 1 or null", ge=1
+        None,
+        "CPU threads; null is torch's choice",
+        expected="from 1 to 1024, or null",
+        ge=1,
+        le=1024,
     )
     channels_last: bool = setting(True, "the memory format that convolutions are fastest in")
     compile: str | None = setting(None, "a torch.compile backend, such as inductor")

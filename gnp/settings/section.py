@@ -8,8 +8,9 @@ What a value is checked against, what an error says was expected, and what ``--h
 read from that line.
 """
 
+import math
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -17,6 +18,8 @@ from pydantic_core import PydanticCustomError
 
 TYPE_NAMES = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
 TYPE_NAMES |= {list: "a list", dict: "a mapping"}
+# Beyond these no setting makes sense, and torch overflows: of 32 bits, as its integers and floats.
+LARGEST_INTEGER, LARGEST_FLOAT = 2**31 - 1, 1e30
 
 
 class Section(BaseModel):
@@ -36,11 +39,26 @@ class Section(BaseModel):
         if isinstance(value, float) and int in kinds and float not in kinds:
             raise PydanticCustomError("int_type", "a float is no integer")
         if isinstance(value, list) and any(isinstance(element, bool) for element in value):
-            kinds = {kind for part in _parts(annotation) for kind in get_args(part)}
+            elements = [a for part in _parts(annotation) for a in get_args(part)]
+            kinds = set().union(*map(_kinds, elements))
         elif not isinstance(value, bool):
             return value
         if kinds & {int, float} and bool not in kinds:
             raise PydanticCustomError("no_number", "true is no number")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _numbers_are_of_this_world(cls, value: Any, info: ValidationInfo) -> Any:
+        """Finite and within bounds, in lists and mappings too; ``le`` of a setting widens them."""
+        if cls.model_config.get("allow_inf_nan"):  # it says itself what it expects
+            return value
+        field = cls.model_fields[info.field_name or ""]
+        largest = max((m.le for m in field.metadata if getattr(m, "le", None)), default=0)
+        if (what := _beyond(value, largest)) is not None:
+            place, number = what
+            where = f"{place} in it is {shown(number)}; " if place else ""
+            raise PydanticCustomError("custom", "{what}", {"what": where + _bound(number)})
         return value
 
 
@@ -127,10 +145,36 @@ def shown(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
+def _beyond(value: Any, largest: float, place: str = "") -> tuple[str, float] | None:
+    """The first number in a value that is not finite or too large, with its place in it."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        found = (
+            _beyond(inner, largest, f"{place}[{key}]" if isinstance(value, list) else
+                    f"{place}.{key}".lstrip(".")) for key, inner in pairs
+        )  # fmt: skip
+        return next((one for one in found if one is not None), None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    bound = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
+    fine = abs(value) <= max(bound, largest) and math.isfinite(value)
+    return None if fine else (place, value)
+
+
+def _bound(number: float) -> str:
+    if isinstance(number, int):
+        return f"expected an integer from -{LARGEST_INTEGER} to {LARGEST_INTEGER}"
+    if not math.isfinite(number):
+        return "expected a finite number"
+    return f"expected a number from {-LARGEST_FLOAT:g} to {LARGEST_FLOAT:g}"
+
+
 def _parts(annotation: Any) -> list[Any]:
-    """The members of a union, or the annotation itself."""
+    """The members of a union, or the annotation itself, without what Annotated adds."""
+    if get_origin(annotation) is Annotated:
+        return _parts(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return list(get_args(annotation))
+        return [part for member in get_args(annotation) for part in _parts(member)]
     return [annotation]
 
 

@@ -5,11 +5,14 @@ from typing import Any, ClassVar, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from gnp.errors import UserError
 from gnp.settings.messages import checked
+from gnp.settings.overrides import wrong_in
 from gnp.settings.section import Section, setting
+from gnp.settings.texts import FolderName, Label, Text
 
 S = TypeVar("S", bound="Series")
 
@@ -24,11 +27,26 @@ class Series(Section):
     kind: ClassVar[str]
     error: ClassVar[type[UserError]]
 
-    name: str = setting(help="its folder among the results")
-    title: str = setting(help="printed above it")
-    note: str = setting(help="printed with it: what the numbers are and are not")
+    name: FolderName = setting(help="its folder among the results")
+    title: Label = setting(help="printed above it")
+    note: Text = setting(help="printed with it: what the numbers are and are not")
     seeds: list[int] = setting([], "of the runs", expected="at least one integer")
     overrides: list[str] = setting([], "settings that every run gets", expected="a list of texts")
+
+    @field_validator("overrides")
+    @classmethod
+    def _can_be_read(cls, values: list[str]) -> list[str]:
+        """The method's optimizer is the series' to say; other changes of the place are noticed when
+        the configs are composed."""
+        if (wrong := wrong_in(values, ["optimizer"])) is not None:
+            beside = f"the optimizer is what a {cls.kind} compares"
+            raise PydanticCustomError("custom", "{what}", {"what": f"{wrong}; {beside}"})
+        return values
+
+    def with_overrides(self: S, further: Sequence[str]) -> S:
+        """The series with overrides after its own, which are checked like them."""
+        plain = {**self.model_dump(), "overrides": [*self.overrides, *further]}
+        return checked(type(self), plain, prefix=self.kind, error=self.error)
 
     @classmethod
     def from_config(cls: type[S], config: Mapping[str, Any]) -> S:
@@ -49,13 +67,13 @@ class Series(Section):
 
     def _wrong(self, what: str) -> PydanticCustomError:
         """For a subclass's validator to raise: "table cnn: seeds is empty"."""
-        return PydanticCustomError("custom", f"{self.kind} {self.name}: {what}")
+        return PydanticCustomError("custom", "{what}", {"what": f"{self.kind} {self.name}: {what}"})
 
     def _refuse_empty_or_twice(self, name: str, values: Sequence[Hashable]) -> None:
-        """A value that is listed twice is named if it is a text."""
+        """A value that is listed twice is named if it is a text or an integer."""
         if not values:
             raise self._wrong(f"{name} is empty; list at least one value")
         for value in values:
             if values.count(value) > 1:
-                what = value if isinstance(value, str) else "something"
+                what = value if isinstance(value, str | int) else "something"
                 raise self._wrong(f"{name} lists {what} twice; list it once")

@@ -8,6 +8,9 @@ from pydantic import ConfigDict, field_validator, model_validator
 from gnp.errors import UserError
 from gnp.settings.section import expected, setting
 from gnp.settings.series import Series
+from gnp.settings.texts import FolderName, FolderNames
+
+SHORTEST = 1e-12  # below it a climb changes no float
 
 
 class StudyError(UserError, ValueError):
@@ -21,9 +24,9 @@ class StudySettings(Series):
     error: ClassVar[type[UserError]] = StudyError
     model_config = ConfigDict(allow_inf_nan=True)  # refused below, with what is expected instead
 
-    experiment: str = setting(help="one of configs/experiment")
-    dataset: str = setting(help="one of configs/dataset")
-    augmentation: str = setting(help="one of configs/augmentation")
+    experiment: FolderNames = setting(help="one of configs/experiment")
+    dataset: FolderName = setting(help="one of configs/dataset")
+    augmentation: FolderName = setting(help="one of configs/augmentation")
     r: list[float] = setting([], "lengths of the climb", expected="lengths above 0, such as 0.1")
     alpha: list[float] = setting(
         [], "weights of the penalty", expected="values from 0 (the standard scheme) to 1 (SAM)"
@@ -44,7 +47,7 @@ class StudySettings(Series):
                 "alpha instead"
             )
         outside = {
-            "r": [r for r in self.r if not 0 < r < math.inf],
+            "r": [r for r in self.r if not SHORTEST <= r < math.inf],
             "alpha": [alpha for alpha in self.alpha if not 0 <= alpha <= 1],
         }
         for name, values in outside.items():

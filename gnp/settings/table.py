@@ -1,13 +1,17 @@
 """The settings of a table: parts of rows × columns × methods, times seeds."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from gnp.errors import UserError
+from gnp.settings.overrides import IDENTITY, wrong_in
 from gnp.settings.section import Section, setting
 from gnp.settings.series import Series
+from gnp.settings.texts import FolderName, FolderNames, Label
 
 
 class SpecError(UserError, ValueError):
@@ -17,19 +21,19 @@ class SpecError(UserError, ValueError):
 class Row(Section):
     """A network."""
 
-    label: str = setting(help="what is printed")
-    experiment: str = setting(help="one of configs/experiment: what is trained")
+    label: Label = setting(help="what is printed")
+    experiment: FolderNames = setting(help="one of configs/experiment: what is trained")
     published: str | None = setting(None, "the model's name in the published table, if it has one")
 
 
 class Column(Section):
     """A data set with an augmentation."""
 
-    label: str = setting(help="what is printed")
-    dataset: str = setting(help="one of configs/dataset")
-    augmentation: str = setting(help="one of configs/augmentation")
+    label: Label = setting(help="what is printed")
+    dataset: FolderName = setting(help="one of configs/dataset")
+    augmentation: FolderName = setting(help="one of configs/augmentation")
     published: str | None = setting(None, "its name in the published table, if it has one")
-    official_augmentation: str | None = setting(
+    official_augmentation: FolderName | None = setting(
         None,
         "takes the augmentation's place with fidelity=official, where the authors' code differs",
     )
@@ -46,12 +50,23 @@ class Column(Section):
 class Method(Section):
     """An optimizer, with further settings or without."""
 
-    label: str = setting(help="what is printed")
-    optimizer: str = setting(help="one of configs/optimizer, and the method's folder")
-    name: str | None = setting(None, "its folder, if it has settings")
+    label: Label = setting(help="what is printed")
+    optimizer: FolderName = setting(help="one of configs/optimizer, and the method's folder")
+    name: FolderName | None = setting(None, "its folder, if it has settings")
     settings: str = setting(
         "", 'further ones, as on a command line: "optimizer.r=0.2 training.epochs=5"'
     )
+
+    @field_validator("settings")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        try:
+            wrong = wrong_in(shlex.split(value), IDENTITY)
+        except ValueError as error:  # a quote that does not end
+            wrong = str(error)
+        if wrong is not None:
+            raise PydanticCustomError("custom", "{what}", {"what": wrong})
+        return value
 
 
 class Part(Section):
@@ -73,7 +88,9 @@ class TableSettings(Series):
     error: ClassVar[type[UserError]] = SpecError
 
     parts: dict[str, Part] = setting({}, "blocks by their names", expected="at least one")
-    fidelity: str = setting("paper", "one of configs/fidelity; official runs are recorded apart")
+    fidelity: FolderName = setting(
+        "paper", "one of configs/fidelity; official runs are recorded apart"
+    )
     error_of: str = setting(
         "last",
         "the epoch whose error is compared; the best one was chosen on the evaluated images",
@@ -93,6 +110,11 @@ class TableSettings(Series):
         for name, part in self.parts.items():
             for key in ("rows", "columns", "methods"):
                 lists[f"parts.{name}.{key}"] = getattr(part, key)
+                labels = [entry.label for entry in getattr(part, key)]
+                if twice := [label for label in labels if labels.count(label) > 1]:
+                    raise self._wrong(
+                        f"parts.{name}.{key} has the label {twice[0]} twice; each needs its own"
+                    )
         for name, values in lists.items():
             self._refuse_empty_or_twice(name, values)
         if self.error_of not in ("last", "best"):

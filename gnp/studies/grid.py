@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gnp.jobs.job import Job
+from gnp.settings.overrides import override
 from gnp.settings.study import StudySettings, number
 
 
@@ -70,9 +71,9 @@ class Run(Job):
 
     def settings(self) -> list[str]:
         return [
-            f"experiment={self.experiment}",
-            f"dataset={self.dataset}",
-            f"augmentation={self.augmentation}",
+            override("experiment", self.experiment),
+            override("dataset", self.dataset),
+            override("augmentation", self.augmentation),
             *self.point.settings(),
             f"seed={self.seed}",
         ]

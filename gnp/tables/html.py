@@ -29,9 +29,9 @@ def to_html(table: TableResult, curves: str) -> str:
     first, *others = notes(table)
     parts = [
         f"<h1>{escape(spec.title)}</h1>",
-        f'<p class="label">{escape(first)}</p>',
+        f'<p class="label">{_lines(first)}</p>',
         *_main_tables(table),
-        *(f'<p class="note">{escape(note)}</p>' for note in others),
+        *(f'<p class="note">{_lines(note)}</p>' for note in others),
         *(f'<p class="warning">{escape(warning)}</p>' for warning in table.warnings),
     ]
     if commands := table.missing_commands:
@@ -60,6 +60,10 @@ def to_html(table: TableResult, curves: str) -> str:
         f"<title>{escape(spec.title)}</title><style>{STYLE}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
     )
+
+
+def _lines(text: str) -> str:
+    return escape(text).strip().replace("\n", "<br>")
 
 
 def _main_tables(table: TableResult) -> Iterator[str]:

@@ -5,6 +5,7 @@ import statistics
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gnp.report.figures import STYLE, to_svg
@@ -27,6 +28,7 @@ def learning_curves(table: TableResult) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6 * columns, 3.2 * rows))
         axes = figure.subplots(rows, columns, squeeze=False, sharey="row")
+        entries = {}  # by label: a method may be missing in one panel and drawn in another
         for i, (part, row) in enumerate(panels):
             for axis in axes[i][len(part.columns) :]:
                 axis.set_axis_off()
@@ -38,24 +40,26 @@ def learning_curves(table: TableResult) -> str:
                 axis.grid(alpha=0.3)
                 for k, method in enumerate(part.methods):
                     result = table.cells[Cell(row, column, method, spec.fidelity)]
-                    _draw(axis, result, COLOURS[k % len(COLOURS)])
+                    entries |= _draw(axis, result, COLOURS[k % len(COLOURS)])
             axes[i][0].set_ylabel("error (%)")
-        entries = {}  # by label: a method may be missing in one panel and drawn in another
-        for axis in axes.flat:
-            handles, labels = axis.get_legend_handles_labels()
-            entries |= dict(zip(labels, handles, strict=True))
         if entries:
-            figure.legend(
-                entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries)
+            # Set afterwards, for matplotlib leaves out those that begin with an underscore.
+            numbers = [str(i) for i in range(len(entries))]
+            legend = figure.legend(
+                entries.values(), numbers, loc="outside lower center", ncols=len(entries)
             )
+            for text, label in zip(legend.get_texts(), entries, strict=True):
+                text.set_text(label)
         figure.set_layout_engine("constrained")
         svg = to_svg(figure)
     return svg[svg.index("<svg") :]
 
 
-def _draw(axis: Axes, result: CellResult, colour: str) -> None:
+def _draw(axis: Axes, result: CellResult, colour: str) -> dict[str, Line2D]:
+    """The lines by their labels."""
+    lines: dict[str, Line2D] = {}
     if not result.finished:
-        return
+        return lines
     epochs = min(len(f.metrics) for f in result.finished)
     x = range(1, epochs + 1)
     label, f = result.cell.method.label, result.finished[0]
@@ -64,8 +68,8 @@ def _draw(axis: Axes, result: CellResult, colour: str) -> None:
         ("train_error", "--", f"{label} training"),
     ):
         values = [[run.metrics[e][name] for run in result.finished] for e in range(epochs)]
-        axis.plot(
-            x, [statistics.fmean(v) for v in values], style, color=colour, label=title, lw=1.4
-        )
+        means = [statistics.fmean(v) for v in values]
+        (lines[title],) = axis.plot(x, means, style, color=colour, lw=1.4)
         low, high = [min(v) for v in values], [max(v) for v in values]
         axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    return lines

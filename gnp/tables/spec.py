@@ -1,16 +1,57 @@
 """What a table consists of: the cells and runs of its parts, as ``configs/table/*.yaml`` say."""
 
 import shlex
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import model_validator
+
 from gnp.jobs.job import Job
-from gnp.settings.table import Column, Method, Part, Row, TableSettings
+from gnp.settings.overrides import override
+from gnp.settings.table import Column, Method, Part, Row, SpecError, TableSettings
+from gnp.tables.published import published_table
 
 
 class TableSpec(TableSettings):
     """A table's settings, and which cells and runs they make."""
+
+    @model_validator(mode="after")
+    def _cells_have_places_of_their_own(self) -> "TableSpec":
+        """Else one would be trained, and stand under both labels. A cell that two parts have is one
+        cell. Names that differ in case or accents' spelling are one on some file systems."""
+        known: dict[str, Cell] = {}
+        for cell in self.cells():
+            place = unicodedata.normalize("NFC", str(cell.path)).casefold()
+            other = known.setdefault(place, cell)
+            if other != cell:
+                raise self._wrong(
+                    f"{other} and {cell} would have the same runs, in {cell.path}; "
+                    f"give one of them another name, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _published_values_exist(self) -> "TableSpec":
+        for part in self.parts.values():
+            if not part.published:
+                continue
+            try:
+                known = published_table(part.published)
+            except SpecError as error:
+                raise self._wrong(str(error)) from error
+            for kind, entries, names in (
+                ("row", part.rows, [model for model, _, _ in known]),
+                ("column", part.columns, [column for _, _, column in known]),
+            ):
+                for entry in entries:
+                    if entry.published is not None and entry.published not in names:
+                        raise self._wrong(
+                            f"{kind} {entry.label}: {part.published} has no {kind} "
+                            f"{entry.published!r}; it has {', '.join(dict.fromkeys(names))}"
+                        )
+        return self
 
     def cells(self) -> Iterator["Cell"]:
         """In the printed order; one that two parts have comes once."""
@@ -39,6 +80,9 @@ class Cell:
     column: Column
     method: Method
     fidelity: str = "paper"
+
+    def __str__(self) -> str:
+        return f"{self.method.label!r} of {self.row.label!r}, {self.column.label!r}"
 
     @property
     def experiment(self) -> str:
@@ -74,12 +118,12 @@ class Run(Job):
     def settings(self) -> list[str]:
         cell = self.cell
         return [
-            f"experiment={cell.experiment}",
-            f"dataset={cell.column.dataset}",
-            f"augmentation={cell.augmentation}",
-            f"optimizer={cell.method.optimizer}",
-            *([] if cell.fidelity == "paper" else [f"fidelity={cell.fidelity}"]),
-            *([f"method={cell.folder_of_method}"] if cell.method.name else []),
+            override("experiment", cell.experiment),
+            override("dataset", cell.column.dataset),
+            override("augmentation", cell.augmentation),
+            override("optimizer", cell.method.optimizer),
+            *([] if cell.fidelity == "paper" else [override("fidelity", cell.fidelity)]),
+            *([override("method", cell.folder_of_method)] if cell.method.name else []),
             *shlex.split(cell.method.settings),
             f"seed={self.seed}",
         ]

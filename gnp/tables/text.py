@@ -7,7 +7,7 @@ from rich.table import Table
 
 from gnp.report.files import csv_text
 from gnp.report.grid import Entry, Grid, Line
-from gnp.report.latex import tabular
+from gnp.report.latex import comment, tabular
 from gnp.report.markdown import page
 from gnp.report.numbers import MISSING, format_statistic, unrounded, unrounded_statistic
 from gnp.report.terminal import grid_table, natural_width
@@ -133,8 +133,7 @@ def _csv_line(result: CellResult) -> list:
 
 def to_latex(table: TableResult) -> str:
     r"""A ``tabular`` with booktabs rules for each part, to be \input into a paper."""
-    out = [f"% {table.spec.title}"]
-    out += [f"% {note}" for note in notes(table)]
+    out = [line for text in (table.spec.title, *notes(table)) for line in comment(text)]
     out.append(r"% needs \usepackage{booktabs}")
     for grid in make_grids(table):
         out += [*tabular(grid), ""]

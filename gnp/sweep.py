@@ -1,0 +1,71 @@
+"""A sweep (``-m``) whose bad jobs are all named, and named before the first one is trained."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gnp.errors import UserError
+
+
+class SweepFailed(UserError):
+    """Jobs of a sweep failed. ``exit_status`` is 2 if they were refused and nothing was started."""
+
+    def __init__(self, failed: Sequence[str], jobs: int, exit_status: int):
+        started = "; nothing was started" if exit_status == 2 else ""
+        super().__init__(f"{len(failed)} of {jobs} jobs failed{started}:\n" + "\n".join(failed))
+        self.exit_status = exit_status
+
+
+def check_sweeps(check: Callable[[DictConfig], Any]) -> None:
+    """Let Hydra's launcher of jobs one after the other call ``check`` with each job's config before
+    it starts the first, and name every job that is refused then or fails later.
+
+    Hydra takes launchers from its own packages only, so its class is given the function.
+
+    Args:
+        check: raises what a job would be refused with.
+    """
+    Plugins.instance()  # it loads the module anew
+    launcher = get_class("hydra._internal.core_plugins.basic_launcher.BasicLauncher")
+    launch = launcher.launch
+
+    def checked_launch(
+        self: Launcher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        refused = []
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            try:
+                check(_config_of(self, overrides))
+            except (UserError, HydraException, OmegaConfBaseException) as error:
+                refused.append(_line(number, overrides, error))
+        if refused:
+            raise SweepFailed(refused, len(job_overrides), 2)
+        done = launch(self, job_overrides, initial_job_idx)
+        failed = [
+            _line(number, job.overrides or (), job._return_value)
+            for number, job in enumerate(done, initial_job_idx)
+            if job.status is JobStatus.FAILED and isinstance(job._return_value, UserError)
+        ]
+        if failed:
+            raise SweepFailed(failed, len(done), 1)
+        return done
+
+    launcher.launch = checked_launch
+
+
+def _config_of(launcher: Launcher, overrides: Sequence[str]) -> DictConfig:
+    loader = launcher.hydra_context.config_loader
+    config = loader.load_sweep_config(launcher.config, list(overrides))
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+def _line(number: int, overrides: Sequence[str], error: BaseException) -> str:
+    what = str(error).strip().replace("\n", "\n    ")
+    return f"  {number} ({' '.join(filter_overrides(overrides))}): {what}"
