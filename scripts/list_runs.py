@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from gnp.cli import run_script
-from gnp.settings import defaults
+from gnp.settings import unrecorded
 from gnp.tables.listing import list_runs, to_csv
 from gnp.tracking.files import write_text
 
@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("root", help="a results root: the folder that has runs/ in it")
     parser.add_argument("--csv", type=Path, help="also write them to this file")
     arguments = parser.parse_args()
-    runs, complaints = list_runs(arguments.root, defaults())
+    runs, complaints = list_runs(arguments.root, unrecorded())
     for complaint in complaints:
         print(f"list_runs.py: {complaint}", file=sys.stderr)
     if not runs:

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from gnp.jobs import SeriesMismatch, WantedConfigs, check_records
-from gnp.settings import defaults, resolve, run_path
+from gnp.settings import resolve, run_path, unrecorded
 from gnp.studies import Point, StudyError, StudySpec, collect, write_outputs
 from gnp.studies.plots import SAM, STANDARD, colour_range
 from gnp.studies.text import to_csv, to_markdown, to_terminal
@@ -185,7 +185,7 @@ def test_runs_that_differ_in_more_are_reported(tmp_path):
 
 @pytest.mark.parametrize(
     ("epsilon", "known", "warned"),
-    [(0.0, defaults(), False), (0.1, defaults(), True), (0.0, {}, True)],
+    [(0.0, unrecorded(), False), (0.1, unrecorded(), True), (0.0, {}, True)],
 )
 def test_a_record_that_does_not_name_a_setting_has_its_default(tmp_path, epsilon, known, warned):
     s = spec(r=[0.1], alpha=[0, 1], seeds=[0])

@@ -3,15 +3,17 @@
 import re
 
 import pytest
+import yaml
 from conftest import CONFIGS, ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gnp import studies, tables
 from gnp.jobs import WantedConfigs
-from gnp.settings import defaults
+from gnp.settings import unrecorded
 from gnp.studies import text as study_text
 from gnp.tables import text as table_text
+from gnp.tracking.compare import VOLATILE, flatten, without
 
 RESULTS = ROOT / "results"
 NUMBER = re.compile(r"\d+\.\d\d(?: ± \d+\.\d\d)?")
@@ -32,7 +34,7 @@ def test_a_table_is_whole_and_what_its_records_say(name):
     wanted = spec("reproduce_table", "table", name, tables.TableSpec)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         configs = WantedConfigs(wanted, str(RESULTS))
-        table = tables.collect(wanted, RESULTS, wanted=configs, unrecorded=defaults())
+        table = tables.collect(wanted, RESULTS, wanted=configs, unrecorded=unrecorded())
     folder = RESULTS / "tables" / name
     assert not table.missing
     assert not table.warnings
@@ -49,7 +51,7 @@ def test_a_study_is_whole_and_what_its_records_say(name):
     wanted = spec("parameter_study", "study", name, studies.StudySpec)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         configs = WantedConfigs(wanted, str(RESULTS))
-        study = studies.collect(wanted, RESULTS, wanted=configs, unrecorded=defaults())
+        study = studies.collect(wanted, RESULTS, wanted=configs, unrecorded=unrecorded())
     assert not study.missing
     assert not study.warnings
     assert study_text.to_csv(study) == (RESULTS / "studies" / name / "study.csv").read_text()
@@ -87,3 +89,45 @@ def _models(markdown):
             first, *others = (entry.strip() for entry in line.strip("|").split("|"))
             model = first or model
             yield model, NUMBER.findall(" ".join(others))
+
+
+# The settings that some published record does not name, and what it was made with.
+UNNAMED = {
+    "fidelity": "paper",
+    "augmentation.autoaugment": False,
+    "augmentation.autoaugment_fill": 128,
+    "augmentation.autoaugment_policy": "cifar10",
+    "augmentation.autoaugment_translate": "cifar",
+    "augmentation.mixing": None,
+    "augmentation.mixing_alpha": 1.0,
+    "augmentation.mixing_dominant": False,
+    "augmentation.mixing_partner": "permutation",
+    "augmentation.mixing_scope": "image",
+    "optimizer.adaptive": False,
+    "optimizer.adaptive_eta": 0.01,
+    "optimizer.batch_statistics": "first",
+    "optimizer.decay_norms_and_biases": True,
+    "optimizer.direction_every": 1,
+    "optimizer.epsilon": 0.0,
+    "optimizer.normalize_reference": False,
+    "optimizer.penalty_warmup": "none",
+    "optimizer.penalty_warmup_epochs": 0,
+    "optimizer.reference_fraction": 1.0,
+    "optimizer.replay_draws": True,
+    "optimizer.true_gradient": False,
+    "optimizer.weight_decay_in": "update",
+    "training.drop_last": True,
+    "training.lr_warmup_epochs": 0,
+    "training.schedule_every": "step",
+    "training.sharpness_batch": None,
+    "training.train_metrics": "first",
+}
+
+
+def test_what_a_published_record_does_not_name_means_what_it_meant():
+    """A default that is changed needs its old value as ``before`` in the setting's definition."""
+    known = flatten(without(unrecorded(), VOLATILE))
+    unnamed = set()
+    for file in RESULTS.rglob("config.yaml"):
+        unnamed |= known.keys() - flatten(yaml.safe_load(file.read_text())).keys()
+    assert {name: known[name] for name in unnamed} == UNNAMED

@@ -11,7 +11,7 @@ from hydra import initialize_config_dir
 from records import spec, write_record
 
 from gnp.jobs import Pool, SeriesMismatch, WantedConfigs, check_records, cpu_slots, read_runs
-from gnp.settings import ConfigError, defaults
+from gnp.settings import ConfigError, unrecorded
 from gnp.tables import collect
 from gnp.tables.listing import list_runs
 from gnp.tables.text import to_csv, to_latex, to_markdown
@@ -451,7 +451,7 @@ def test_a_record_with_other_settings_is_left_out_wherever_it_is_read(tmp_path, 
     odd = to_plain_of(wanted(runs[0]))
     odd["optimizer"]["lr"] = 0.07
     folder = write_record(tmp_path, runs[0], [1.25], **odd)
-    result = collect(table, tmp_path, wanted=wanted, unrecorded=defaults())
+    result = collect(table, tmp_path, wanted=wanted, unrecorded=unrecorded())
     assert [r.path for r in result.missing] == [runs[0].path]
     (warning,) = result.warnings
     assert str(folder) in warning
@@ -471,7 +471,9 @@ def test_a_table_none_of_whose_records_was_made_with_its_settings_is_refused(
         write_wanted(tmp_path, table, r)
     other = quick(overrides=["training.epochs=1", "optimizer.weight_decay=0.25"])
     with pytest.raises(SeriesMismatch, match=r"(?s)none of the 4 finished runs.*weight_decay"):
-        collect(other, tmp_path, wanted=WantedConfigs(other, str(tmp_path)), unrecorded=defaults())
+        collect(
+            other, tmp_path, wanted=WantedConfigs(other, str(tmp_path)), unrecorded=unrecorded()
+        )
 
 
 def test_a_pool_does_not_take_a_record_that_another_job_made_with_other_settings(

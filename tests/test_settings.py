@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from gnp.settings import Composed, ConfigError, Section, checked, resolve, setting, validate
 from gnp.settings.help import settings_help
-from gnp.settings.section import expected, section_itself
+from gnp.settings.section import expected, section_itself, unrecorded_of
 
 
 class Oven(Section):
@@ -160,3 +160,12 @@ def test_settings_import_nothing_of_ours_but_the_base_of_errors():
     )
     others = {m for m in done.stdout.split() if not m.startswith("gnp.settings")}
     assert others == {"gnp.errors"}
+
+
+def test_a_record_that_does_not_name_a_setting_keeps_its_meaning_when_the_default_changes():
+    class Changed(Section):
+        rate: float = setting(0.5, "changed from 0.1", before=0.1)
+        steps: int = setting(3, "as it always was")
+
+    assert unrecorded_of(Changed) == {"rate": 0.1, "steps": 3}
+    assert Changed().rate == 0.5

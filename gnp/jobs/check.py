@@ -9,7 +9,7 @@ from typing import Any
 from gnp.jobs.finished import FinishedRun, read_runs
 from gnp.jobs.job import Job
 from gnp.jobs.wanted import SeriesMismatch, Wanted
-from gnp.settings import defaults
+from gnp.settings import unrecorded
 from gnp.settings.series import Series
 from gnp.tracking.compare import config_difference
 from gnp.tracking.reading import DamagedRecord, read_config
@@ -37,7 +37,7 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
         except DamagedRecord:  # its own start mends it or says what to do
             continue
         if recorded is not None and (
-            difference := config_difference(recorded, wanted(run), defaults())
+            difference := config_difference(recorded, wanted(run), unrecorded())
         ):
             complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
     if complaints:
@@ -47,7 +47,7 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
             + "\n".join(complaints)
             + "\nDelete those folders to train them again, or take another root=…."
         )
-    finished = read_runs(runs, root, wanted, defaults()).finished
+    finished = read_runs(runs, root, wanted, unrecorded()).finished
     if strangers := _on_other_data(finished, wanted):
         raise SeriesMismatch(
             f"{len(strangers)} recorded runs were trained on other images and labels than are "

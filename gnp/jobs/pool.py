@@ -20,7 +20,7 @@ from gnp.jobs.finished import FinishedRun, OtherRun, find_record
 from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
 from gnp.jobs.wanted import Wanted
-from gnp.settings import defaults
+from gnp.settings import unrecorded
 from gnp.tracking.files import storing
 from gnp.tracking.lock import LOCK_FD_VARIABLE, holder, lock_run, unlock
 from gnp.tracking.reading import DamagedRecord
@@ -142,7 +142,7 @@ class Pool:
         """Whether the run has a finished record; then it is listed as finished, or as failed if
         another job with other settings made it. A damaged one is none: a child mends it."""
         try:
-            found = find_record(run, self._root, self._wanted, defaults())
+            found = find_record(run, self._root, self._wanted, unrecorded())
         except DamagedRecord:
             return False
         if isinstance(found, FinishedRun):

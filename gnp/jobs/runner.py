@@ -13,7 +13,7 @@ from gnp.jobs.pool import Failure, Pool
 from gnp.jobs.progress import PoolProgress
 from gnp.jobs.slots import choose_slots
 from gnp.jobs.wanted import Wanted, WantedConfigs
-from gnp.settings import defaults
+from gnp.settings import unrecorded
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 
@@ -62,7 +62,7 @@ def train_missing(
     """Train what has no whole record, or with ``dry_run`` show its commands. Returns the
     failures."""
     console = Console(soft_wrap=True, highlight=False)
-    records = read_runs(runs, how.root, wanted, defaults())
+    records = read_runs(runs, how.root, wanted, unrecorded())
     done, missing = len(records.finished), set(records.missing)
     console.print(f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}", markup=False)
     for _, error in records.damaged:

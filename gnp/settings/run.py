@@ -9,7 +9,7 @@ from gnp.settings.messages import names_of
 from gnp.settings.optimizer import OptimizerSettings
 from gnp.settings.recipe import Recipe
 from gnp.settings.runtime import RuntimeSettings
-from gnp.settings.section import Section, defaults_of, setting
+from gnp.settings.section import Section, setting, unrecorded_of
 from gnp.settings.texts import FilePath, FolderName, FolderNames
 from gnp.settings.training import TrainingSettings
 from gnp.settings.wandb import WandbSettings
@@ -64,10 +64,9 @@ def to_plain(config: Config) -> dict[str, Any]:
     return config.model_dump()
 
 
-def defaults() -> dict[str, Any]:
-    """Each setting's default. A record that does not name a setting was made before it existed,
-    with what is its default now."""
-    return defaults_of(Config)
+def unrecorded() -> dict[str, Any]:
+    """What a record that does not name a setting was made with: it is from before that existed."""
+    return unrecorded_of(Config)
 
 
 def setting_names() -> list[str]:

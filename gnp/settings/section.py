@@ -63,7 +63,12 @@ class Section(BaseModel):
 
 
 def setting(
-    default: Any = ..., help: str = "", *, expected: str | None = None, **limits: Any
+    default: Any = ...,
+    help: str = "",
+    *,
+    expected: str | None = None,
+    before: Any = ...,
+    **limits: Any,
 ) -> Any:
     """One setting of a ``Section``.
 
@@ -71,14 +76,18 @@ def setting(
         default: without one the setting has to be given. A list or dict is copied.
         help: one line, for ``--help``.
         expected: what an error says was expected, where it is not to be derived from the limits.
+        before: what records that do not name the setting were made with, where that is not the
+            default: a default that is changed goes here, so that old records keep their meaning.
         limits: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``max_length``, as pydantic's.
     """
-    more = {"expected": expected} if expected else None
+    more = ({"expected": expected} if expected else {}) | (
+        {"before": before} if before is not ... else {}
+    )
     if isinstance(default, (list, dict)):
         return Field(
-            default_factory=default.copy, description=help, json_schema_extra=more, **limits
+            default_factory=default.copy, description=help, json_schema_extra=more or None, **limits
         )
-    return Field(default, description=help, json_schema_extra=more, **limits)
+    return Field(default, description=help, json_schema_extra=more or None, **limits)
 
 
 def expected(field: FieldInfo) -> str:
@@ -110,15 +119,19 @@ def choices_of(field: FieldInfo) -> tuple[Any, ...]:
     return (*nothing, *literals)
 
 
-def defaults_of(section: type[Section]) -> dict[str, Any]:
-    """Each setting's default, as plain containers; one that has to be given is left out."""
-    defaults = {}
+def unrecorded_of(section: type[Section]) -> dict[str, Any]:
+    """What a record that does not name a setting was made with, as plain containers: what its
+    definition says it was ``before``, else its default. One that has to be given is left out."""
+    values = {}
     for name, field in section.model_fields.items():
+        more = field.json_schema_extra
         if (own := section_itself(field.annotation)) is not None:
-            defaults[name] = defaults_of(own)
+            values[name] = unrecorded_of(own)
+        elif isinstance(more, dict) and "before" in more:
+            values[name] = more["before"]
         elif not field.is_required():
-            defaults[name] = field.get_default(call_default_factory=True)
-    return defaults
+            values[name] = field.get_default(call_default_factory=True)
+    return values
 
 
 def section_itself(annotation: Any) -> type[Section] | None:

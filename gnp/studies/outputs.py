@@ -7,7 +7,7 @@ from rich.console import Console
 from gnp.jobs import Wanted
 from gnp.report.files import write_files
 from gnp.report.terminal import show
-from gnp.settings import defaults
+from gnp.settings import unrecorded
 from gnp.studies.collect import StudyResult, collect
 from gnp.studies.grid import StudySpec
 from gnp.studies.plots import curves, heatmap
@@ -21,7 +21,7 @@ def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> None:
         SeriesMismatch: there are records, and not one was made with the wanted config.
     """
     console = Console(soft_wrap=True, highlight=False)
-    study = collect(spec, root, command, wanted, defaults())
+    study = collect(spec, root, command, wanted, unrecorded())
     paths = write_outputs(study)
     show(console, study, [to_terminal(study)], notes(study), paths)
 

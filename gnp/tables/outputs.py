@@ -7,7 +7,7 @@ from rich.console import Console
 from gnp.jobs import Wanted
 from gnp.report.files import write_files
 from gnp.report.terminal import show
-from gnp.settings import defaults
+from gnp.settings import unrecorded
 from gnp.tables.collect import TableResult, collect
 from gnp.tables.html import to_html
 from gnp.tables.plots import learning_curves
@@ -22,7 +22,7 @@ def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> None:
         SeriesMismatch: there are records, and not one was made with the wanted config.
     """
     console = Console(soft_wrap=True, highlight=False)
-    table = collect(spec, root, command, wanted, defaults())
+    table = collect(spec, root, command, wanted, unrecorded())
     paths = write_outputs(table)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), paths)

@@ -14,7 +14,7 @@ import torch
 from gnp.data import DataError, ImageData, batches
 from gnp.interruptions import held_back
 from gnp.optim import average_norm_statistics
-from gnp.settings import Config, defaults, run_path, to_plain
+from gnp.settings import Config, run_path, to_plain, unrecorded
 from gnp.tracking import DamagedRecord, RunRecord, WandbMirror, describe_environment
 from gnp.tracking.reading import FinishedRecord
 from gnp.tracking.record import find_finished, refuse_other_data
@@ -63,7 +63,7 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         if processes.main:
             finished = _whole_record(config, folder)
             if finished is None:
-                record = stack.enter_context(RunRecord(folder, to_plain(config), defaults()))
+                record = stack.enter_context(RunRecord(folder, to_plain(config), unrecorded()))
         summary = processes.from_main(finished and finished.summary)
         if summary is not None:
             if processes.main:
@@ -98,7 +98,7 @@ def _whole_record(config: Config, folder: Path) -> FinishedRecord | None:
     """The run's finished record; one that is damaged is named, and the run goes on from its last
     checkpoint."""
     try:
-        return find_finished(folder, to_plain(config), defaults())
+        return find_finished(folder, to_plain(config), unrecorded())
     except DamagedRecord as error:
         log.warning("%s; what of it is missing is made again", error)
         return None
