@@ -10,8 +10,9 @@ from conftest import CONFIGS
 from hydra import initialize_config_dir
 from records import spec, write_record
 
+from gnp.data import load_dataset
 from gnp.jobs import Pool, SeriesMismatch, WantedConfigs, check_records, cpu_slots, read_runs
-from gnp.settings import ConfigError, unrecorded
+from gnp.settings import ConfigError, DatasetSettings, checked, unrecorded
 from gnp.tables import collect
 from gnp.tables.listing import list_runs
 from gnp.tables.text import to_csv, to_latex, to_markdown
@@ -556,3 +557,28 @@ def test_a_failure_shows_what_this_start_printed(tmp_path):
     assert "signal 9 (Killed)" in str(pool.failed[0])
     assert "it printed nothing" in str(pool.failed[0])
     assert "last week" not in str(pool.failed[0])
+
+
+def test_a_failure_shows_a_message_of_several_lines_whole(tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text("print('before'); print('child.py: another config:\\n  lr: 1\\nDelete it.')")
+    pool = Pool(list(spec(seeds=[0]).runs())[:1], tmp_path, child, cpu_slots(1, 1))
+    pool.run()
+    assert "exit status 0; another config: lr: 1 Delete it. (all of it" in str(pool.failed[0])
+
+
+@pytest.mark.slow
+def test_a_table_whose_records_are_of_other_data_than_today_is_refused(tmp_path, hydra_is_ready):
+    """Also when nothing is left to train."""
+    sizes = ["dataset.synthetic_train_per_class=2", "dataset.synthetic_test_per_class=2"]
+    table = quick(overrides=["training.epochs=1", *sizes])
+    runs, wanted = list(table.runs()), WantedConfigs(table, str(tmp_path))
+    today = load_dataset(checked(DatasetSettings, wanted(runs[0])["dataset"])).digest
+    for r in runs:
+        config = to_plain_of(wanted(r))
+        write_record(tmp_path, r, [5.0], data="0" * 16 if r is runs[2] else today, **config)
+    with pytest.raises(SeriesMismatch, match="1 recorded runs were trained on other") as e:
+        check_records(table, runs, str(tmp_path), wanted)
+    assert str(runs[2].folder(tmp_path)) in str(e.value)
+    shutil.rmtree(runs[2].folder(tmp_path))
+    check_records(table, runs, str(tmp_path), wanted)

@@ -49,6 +49,7 @@ class Active:
     slot: Slot
     process: subprocess.Popen
     started: float
+    script: str  # the name of its program
     log: Path
     log_before: int  # bytes that earlier starts left in it
 
@@ -135,8 +136,8 @@ class Pool:
                 process, log_before = self._spawn(run, self._free[0], folder, lock)
         finally:
             os.close(lock)  # the child has its own copy, and with it the lock
-        slot, log = self._free.pop(0), folder / LOG
-        self.active.append(Active(run, slot, process, time.monotonic(), log, log_before))
+        slot, log, script = self._free.pop(0), folder / LOG, self._train.name
+        self.active.append(Active(run, slot, process, time.monotonic(), script, log, log_before))
 
     def _take_record(self, run: Job) -> bool:
         """Whether the run has a finished record; then it is listed as finished, or as failed if
@@ -204,7 +205,8 @@ class Pool:
 
 
 def how_it_ended(child: Active, status: int) -> str:
-    """The status of a child that left no finished record, and the last that this start printed."""
+    """The status of a child that left no finished record, and the reason that this start printed:
+    its message, or its last line."""
     if status < 0:
         how = f"signal {-status} ({signal.strsignal(-status)})"
         if -status == signal.SIGKILL:
@@ -218,5 +220,7 @@ def how_it_ended(child: Active, status: int) -> str:
     except OSError as error:
         return f"{how}; what it printed is gone ({error})"
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    last = lines[-1] if lines else "it printed nothing"
-    return f"{how}; {last} (all of it in {child.log})"
+    # A script's own message begins with its name, and may have several lines.
+    own = [number for number, line in enumerate(lines) if line.startswith(f"{child.script}: ")]
+    said = " ".join(lines[own[-1] if own else -1 :]).removeprefix(f"{child.script}: ")
+    return f"{how}; {said or 'it printed nothing'} (all of it in {child.log})"
