@@ -16,7 +16,7 @@ from gnp.settings import ConfigError, DatasetSettings, checked, unrecorded
 from gnp.tables import collect
 from gnp.tables.listing import list_runs
 from gnp.tables.text import to_csv, to_latex, to_markdown
-from gnp.tracking import ConfigMismatch, DamagedRecord
+from gnp.tracking import ConfigMismatch, DamagedRecord, RunRecord
 from gnp.tracking.checksums import with_checksum
 from gnp.tracking.reading import read_finished
 from gnp.training import run as run_module
@@ -357,6 +357,15 @@ def test_a_deleted_config_is_restored_or_asked_for(tiny, tmp_path, monkeypatch, 
     run(config)
     assert (folder / "config.yaml").read_text() == text
     assert "it is written again" in caplog.text
+
+
+def test_a_deleted_config_of_a_start_without_an_epoch_is_asked_for_too(tmp_path):
+    with RunRecord(tmp_path, {"seed": 0}) as record:
+        record.begin({"code": {"hash": "c0de"}}, data="da7a")
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(DamagedRecord, match=r"config\.yaml is damaged: it is missing"):
+        RunRecord(tmp_path, {"seed": 1})
+    RunRecord(tmp_path, {"seed": 0}).close()
 
 
 def test_a_folder_that_is_removed_while_its_run_is_at_work_is_not_made_again(

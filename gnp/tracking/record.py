@@ -101,7 +101,8 @@ class RunRecord:
             damage = error
         else:
             if recorded is None:
-                if not any((self.folder / n).exists() for n in (METRICS, CHECKPOINT, SUMMARY)):
+                others = (ENVIRONMENT, METRICS, CHECKPOINT, SUMMARY)
+                if not any((self.folder / name).exists() for name in others):
                     return False
                 damage = DamagedRecord(self.folder / CONFIG, "it is missing")
             elif begun_with and config_hash(recorded) not in begun_with:
