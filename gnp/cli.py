@@ -94,7 +94,8 @@ def refusal(
     """What Hydra, OmegaConf or YAML refuse, as one message; None for another error."""
     message = str(error).strip()
     if unknown := re.search(r"Could not override '([^']+)'", message):
-        return _unknown(unknown[1], error, setting_names, suggest)
+        name = getattr(error.__cause__, "full_key", None) or unknown[1]
+        return _unknown(name, error, setting_names, suggest)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_choice(error.missing_cfg_file, message, error.options or [], suggest)
     if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):

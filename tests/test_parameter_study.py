@@ -401,6 +401,14 @@ def test_overrides_that_make_a_run_another_one_are_refused(tmp_path, override):
             check_configs(spec, list(spec.runs()), str(tmp_path))
 
 
+def test_the_optimizer_of_a_study_is_no_override():
+    for further in (["optimizer=sgd"], ["+optimizer=adamw"]):
+        with pytest.raises(StudyError, match="the optimizer is what a study compares"):
+            spec(overrides=further)
+        with pytest.raises(StudyError, match="the optimizer is what a study compares"):
+            spec().with_overrides(further)
+
+
 SMALL = [
     "model.width=0.0625",
     "training.epochs=1",
