@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -22,6 +22,7 @@ from gnp.settings.dataset import no_such
 from gnp.settings.overrides import inherited_search_path
 
 USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141  # the last two: 128 + the signal, as shells do
+COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")  # packages that read what the user wrote
 PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
 
 
@@ -94,18 +95,23 @@ def refusal(
     """What Hydra, OmegaConf or YAML refuse, as one message; None for another error."""
     message = str(error).strip()
     if unknown := re.search(r"Could not override '([^']+)'", message):
-        return _unknown(unknown[1], error, setting_names, suggest)
+        name = getattr(error.__cause__, "full_key", None) or unknown[1]
+        return _unknown(name, error, setting_names, suggest)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_choice(error.missing_cfg_file, message, error.options or [], suggest)
+    if isinstance(error, OverrideParseException):
+        return " ".join(message.split("\nSee ")[0].split())
     if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):
         return message
-    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-    if "hydra" not in Path(raised_in).parts and "omegaconf" not in Path(raised_in).parts:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [frame.f_globals.get("__name__", "").split(".")[0] for frame in frames]
+    known = [package for package in packages if package in (*COMPOSING, "gnp", "__main__")]
+    if not known or known[-1] not in COMPOSING:
         return None
     # Their own ValueError and the like do not say which setting it was; their frames do.
     overrides = [
         frame.f_locals["override"].input_line
-        for frame, _ in traceback.walk_tb(error.__traceback__)
+        for frame in frames
         if hasattr(frame.f_locals.get("override"), "input_line")
     ]
     return f"{overrides[-1]}: {message}" if overrides else message

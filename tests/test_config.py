@@ -14,11 +14,14 @@ from hydra.utils import get_class, instantiate
 from gnp.optim.passes import BATCH_STATISTICS
 from gnp.optim.schedules import WARMUPS
 from gnp.settings import (
+    Config,
     ConfigError,
     OptimizerSettings,
+    checked,
     resolve,
     run_path,
     setting_names,
+    to_plain,
     validate,
 )
 from gnp.settings.section import choices_of
@@ -247,6 +250,32 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
             for name in ("std", "mean")
             for value in ("1", "null", "[1,a,1]", "[1,1,true]", "[1,[1],1]")
         ),
+        ("dataset.std=[0,1,1]", r"dataset\.std is .* three positive numbers"),
+        ("dataset.mean=[0.5]", r"dataset\.mean is .* three numbers"),
+        (
+            "optimizer.lr=1e308",
+            r"optimizer\.lr is 1e\+308; expected a number from -1e\+30 to 1e\+30",
+        ),
+        ("training.max_grad_norm=inf", r"max_grad_norm is inf; expected positive or null"),
+        ("training.epochs=12345678901234567890", r"epochs is 1\d{19}; expected an integer from"),
+        ("training.batch_size=12345678901234567890", r"expected an integer from"),
+        ("seed=12345678901234567890", r"seed is 1\d{19}; expected an integer of 64 bits"),
+        ("dataset.std=[inf,1,1]", r"dataset\.std is .* three positive numbers"),
+        ("dataset.mean=[125,123,114]", r"dataset\.mean is .* three numbers from 0 to 1"),
+        ("model.dropout=nan", r"dropout in it is nan; expected a finite number"),
+        (
+            "model.blocks=[1,12345678901234567890]",
+            r"blocks\[1\] in it is 1\d+; expected an integer",
+        ),
+        ("runtime.device=meta", r"runtime\.device is meta; expected auto, cpu, cuda or cuda:N"),
+        ("root=", r"root is ; expected a path"),
+        ("root=null", r"root: Value 'None'"),
+        ("+recipe.gnp=5", r"recipe\.gnp is 5; expected settings of its own"),
+        ("+dataset.synthetic_seed=3", r"source 'torchvision' has no synthetic_seed"),
+        ("optimizer.r=0.1", r"optimizer\.r is 0\.1, which optimizer=sgd.* use optimizer=gnp"),
+        ("optimizer.alpha=0.8", r"optimizer\.alpha is 0\.8, which optimizer=sgd"),
+        ("optimizer.adaptive=true", r"optimizer\.adaptive is 1, which optimizer=sgd"),
+        ("optimizer.penalty_warmup_epochs=5", r"set both or neither"),
         ("+model.widht=2", r"has no argument 'widht'.*Did you mean 'width'"),
         ("+optimizer.base.momentm=2", r"SGD has no argument 'momentm'.*Did you mean 'momentum'"),
         ("model._target_=models.vgg.VG", r"model\._target_=models\.vgg\.VG cannot be imported"),
@@ -255,6 +284,31 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
 def test_a_wrong_setting_is_refused_with_a_suggestion(compose_train, override, words):
     with pytest.raises(ConfigError, match=words):
         validate(compose_train(["optimizer=sgd", override]))
+
+
+def test_sam_is_alpha_1_and_gnp_may_be_the_base(compose_train):
+    with pytest.raises(ConfigError, match=r"alpha is 0\.8, and SAM is alpha=1; use optimizer=gnp"):
+        validate(compose_train(["optimizer=sam", "optimizer.alpha=0.8"]))
+    assert validate(compose_train(["optimizer=gnp", "optimizer.alpha=0"])).optimizer.r > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", "../../x", "/elsewhere/x", "''", ".", "..", "'a '", "'a\tb'", r"a\\b", "a" * 300],
+)
+@pytest.mark.parametrize(
+    "setting", ["method", "dataset.name", "augmentation.name", "optimizer.name"]
+)
+def test_a_name_of_a_run_is_one_folder(compose_train, setting, name):
+    with pytest.raises(ConfigError, match=f"{setting} is .*expected the name of one folder"):
+        validate(compose_train([f"{setting}={name}"]))
+
+
+def test_an_experiments_name_may_have_folders_but_none_outside(compose_train):
+    config = validate(compose_train(["experiment=mini/vgg16"]))
+    for name in ("../x", "/x", "a//b", "a/..", ""):
+        with pytest.raises(ConfigError, match=r"experiment is .*expected the name of one folder"):
+            checked(Config, {**to_plain(config), "experiment": name})
 
 
 # Of one data set, and of recipes with values for one method.
@@ -298,6 +352,9 @@ def command(*arguments, script="train.py"):
         (["experiment=mini/vgg16bn"], "Did you mean 'mini/vgg16_bn'?"),
         (["experiment=vgg_16bn"], "Did you mean 'vgg16_bn'?"),
         (["seed=abc"], "seed: Value 'abc'"),
+        (["experiment=null"], "experiment=null: Config group override must be a string"),
+        (["dataset=synthetic", "dataset.root=/x"], "the source 'synthetic' has no root"),
+        (["recipe.gnp.r=1"], "add it with a plus sign: +recipe.gnp.r=…"),
     ],
 )
 def test_the_command_line_refuses_in_a_few_lines(arguments, words):

@@ -63,6 +63,6 @@ def test_every_name_of_a_script_is_known():
 
 def test_gpus_that_are_wanted_must_be_there(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(ConfigError, match="device=cuda, but nvidia-smi lists no GPU"):
+    with pytest.raises(ConfigError, match="device=cuda, but torch sees no GPU"):
         choose_slots("cuda", None)
     assert {slot.settings[-1] for slot in choose_slots("auto", 2)} == {"runtime.device=cpu"}

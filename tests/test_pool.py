@@ -214,18 +214,66 @@ def test_cpu_slots_share_the_cores():
     assert cpu_slots(3, 2)[0].settings[0] == "runtime.threads=1"
 
 
-def test_gpu_slots_are_the_visible_devices(monkeypatch, tmp_path):
+@pytest.fixture
+def torch_sees(monkeypatch, tmp_path):
+    """torch_sees(count, broken=(1,)): children import a torch with so many GPUs, some unusable.
+    Like CUDA, it sees one MIG device at most."""
+
+    def fake(count, broken=()):
+        (tmp_path / "torch.py").write_text(
+            textwrap.dedent(f"""
+            import os, types
+            names = os.environ.get("CUDA_VISIBLE_DEVICES")
+            count = {count} if names is None else min({count}, len(names.split(",")))
+            count = min(count, 1) if names and names.startswith("MIG") else count
+            cuda = types.SimpleNamespace(is_available=lambda: count > 0, device_count=lambda: count)
+            def ones(n, device):
+                if int(device[5:]) in {tuple(broken)}:
+                    raise RuntimeError("no kernel image is available")
+                return types.SimpleNamespace(sum=lambda: types.SimpleNamespace(item=lambda: 2))
+        """)
+        )
+
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("visible", "wanted"),
+    [
+        (None, ["0", "1", "2"]),
+        ("1,3", ["1", "3"]),
+        ("", []),
+        ("-1", []),
+        ("none", []),
+        ("NoDevFiles", []),
+        ("0,-1,1", ["0"]),
+        ("GPU-8a56, GPU-77", ["GPU-8a56", "GPU-77"]),
+        ("MIG-1a,MIG-2b", ["MIG-1a", "MIG-2b"]),
+    ],
+)
+def test_gpu_slots_are_the_visible_devices(monkeypatch, torch_sees, visible, wanted):
+    torch_sees(3)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    slots = gpu_slots(None)
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in slots] == wanted
+    assert {s.settings for s in slots} <= {("runtime.device=cuda",)}
+
+
+def test_several_jobs_a_gpu_have_slots_of_their_own(monkeypatch, torch_sees):
+    torch_sees(2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
-    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in gpu_slots(None)] == ["1", "3"]
-    assert gpu_slots(None)[0].settings == ("runtime.device=cuda",)
     assert [s.name for s in gpu_slots(2)] == ["gpu1", "gpu3", "gpu1.1", "gpu3.1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def test_a_gpu_that_torch_cannot_use_has_no_slot(monkeypatch, torch_sees):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    torch_sees(3, broken=[1])
+    assert [s.name for s in gpu_slots(None)] == ["gpu0", "gpu2"]
+    torch_sees(0)
     assert gpu_slots(None) == []
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    fake = tmp_path / "nvidia-smi"
-    fake.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert [s.name for s in gpu_slots(None)] == ["gpu0", "gpu1"]
-    fake.write_text("#!/bin/sh\nexit 9\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # a driver's list, without a torch for it
     assert gpu_slots(None) == []

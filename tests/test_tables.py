@@ -286,7 +286,10 @@ def test_the_report_names_the_code_of_each_run(table):
         ({"parts": {}}, "parts is empty"),
         ({"error_of": "median"}, "error_of=median: expected last or best"),
         ({"seeds": [1, 1]}, "seeds lists 1 twice"),
-        ({"colums": []}, r"there is no setting 'table\.colums'"),
+        (
+            {"colums": []},
+            r"no setting 'table\.colums'.*Did you mean 'table\.parts\.<name>\.columns'",
+        ),
         ({"sedes": [0]}, r"no setting 'table\.sedes'\. Did you mean 'table\.seeds'\?"),
         ({"parts": {"cnn": {"colums": []}}}, r"Did you mean 'table\.parts\.cnn\.columns'\?"),
         ({"rows": [{"lable": "x"}]}, r"Did you mean 'table\.parts\.cnn\.rows\[0\]\.label'\?"),
@@ -299,6 +302,74 @@ def test_the_report_names_the_code_of_each_run(table):
 def test_a_wrong_spec_is_refused(change, words):
     with pytest.raises(SpecError, match=words):
         spec(**change)
+
+
+GNP = {"label": "GNP", "optimizer": "gnp"}
+
+
+def other(key, **changes):
+    """A second row, column or method like the first, but for ``changes``."""
+    return [PART[key][0], {**PART[key][0], "label": "other", **changes}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"methods": [{**GNP, "name": "a"}, {**GNP, "label": "other", "name": "a",
+                                            "settings": "optimizer.r=0.2"}]},
+        {"methods": [GNP, {**GNP, "label": "other", "optimizer": "sam", "name": "gnp"}]},
+        {"methods": [{**GNP, "name": "a"}, {**GNP, "label": "other", "name": "A"}]},
+        {"rows": other("rows")},
+        {"columns": other("columns")},
+        {"columns": other("columns", seeds=1)},
+        {"rows": other("rows", experiment="e_x"),
+         "columns": other("columns", experiment_suffix="_x")},
+        {"columns": [{**PART["columns"][0], "dataset": "d", "augmentation": "b-c"},
+                     {**PART["columns"][0], "label": "other", "dataset": "d-b",
+                      "augmentation": "c"}]},
+        {"parts": {"one": PART, "two": {**PART, "methods": [
+            {"label": "other", "optimizer": "gnp"}]}}},
+    ],
+    ids=lambda change: "+".join(change),
+)  # fmt: skip
+def test_cells_that_would_share_their_runs_are_refused_with_both_named(change):
+    with pytest.raises(SpecError, match=r"'(?s:.)* and .*'other'.* would have the same runs, in "):
+        spec(**change)
+
+
+def test_a_label_stands_once_among_rows_columns_and_methods():
+    for key, change in (("rows", "experiment"), ("columns", "dataset"), ("methods", "name")):
+        twice = [PART[key][0], {**PART[key][0], change: "x"}]
+        with pytest.raises(SpecError, match=f"parts.cnn.{key} has the label .* twice"):
+            spec(**{key: twice})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"published": "table3"}, "no published table 'table3'; there are table1, table2"),
+        ({"rows": other("rows", experiment="f", published="VGG61")}, "table1 has no row 'VGG61'"),
+        ({"columns": other("columns", dataset="c", published="C1")}, "has no column 'C1'"),
+    ],
+)
+def test_published_values_that_are_not_there_are_refused_at_once(change, words):
+    with pytest.raises(SpecError, match=words):
+        spec(**change)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["method=x", "seed=5", "+optimizer=sam", "root=/x", "dataset.name=y", "a='", "a b c"],
+)
+def test_settings_of_a_method_that_cannot_be_are_refused(settings):
+    with pytest.raises(SpecError, match=r"methods\[0\]\.settings is"):
+        spec(methods=[{**GNP, "name": "x", "settings": settings}])
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "", "a/b"])
+def test_a_tables_files_lie_below_its_root(name):
+    with pytest.raises(SpecError, match=r"table\.name is .*one folder"):
+        spec(name=name)
 
 
 @pytest.mark.slow

@@ -41,6 +41,33 @@ def test_a_sweep_trains_every_combination_in_its_own_place(tmp_path):
     assert finished == {f"{cell}/{m}/seed{s}" for m in ("sgd", "gnp") for s in (0, 1)}
 
 
+def test_all_bad_jobs_of_a_sweep_are_named_before_the_first_starts(tmp_path):
+    bad = ["optimizer.lr=0.1,-1,abc", f"root={tmp_path}"]
+    done = subprocess.run(train(*bad, flags=["-m"]), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "2 of 3 jobs failed; nothing was started" in done.stderr
+    assert "optimizer.lr is -1.0; expected positive" in done.stderr
+    assert "optimizer.lr: Value 'abc'" in done.stderr
+    bad = ["optimizer=sgd,nope,nap", f"root={tmp_path}"]
+    done = subprocess.run(train(*bad, flags=["-m"]), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no optimizer 'nope'" in done.stderr or "optimizer/nope" in done.stderr
+    assert "no optimizer 'nap'" in done.stderr or "optimizer/nap" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("script", ["list_runs.py results", "reproduce_table.py dry_run=true"])
+def test_a_reader_who_leaves_is_no_error(script):
+    process = subprocess.Popen(
+        [sys.executable, *f"scripts/{script}".split()],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait() in (1, 141)
+    assert errors == "" or "Traceback" not in errors
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_so_and_the_same_command_goes_on(tmp_path, how):
     command = train("training.epochs=200", f"root={tmp_path}")

@@ -34,63 +34,15 @@ ESCAPES = {
 ESCAPES |= {character: f"\\{character}" for character in "%&_#${}"}
 # A row that begins with one of these would give it to the \\ before it as an argument.
 ESCAPES |= {character: f"{{{character}}}" for character in "[*"}
-MATHEMATICS = dict(
-    zip(
-        "±×÷≤≥≈≠→←∞∇∂√∑∏∈°",
-        [
-            "pm",
-            "times",
-            "div",
-            "le",
-            "ge",
-            "approx",
-            "ne",
-            "to",
-            "gets",
-            "infty",
-            "nabla",
-            "partial",
-            "surd",
-            "sum",
-            "prod",
-            "in",
-            "circ",
-        ],
-        strict=True,
-    )
-)
-GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-    "rho",
-    "varsigma",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-]
-MATHEMATICS |= dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", GREEK, strict=True))
-CAPITALS = ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"]
-MATHEMATICS |= dict(zip("ΓΔΘΛΞΠΣΦΨΩ", CAPITALS, strict=True))
-ESCAPES |= {sign: f"$\\{name}$" for sign, name in MATHEMATICS.items()}
-ESCAPES |= {"°": r"$^\circ$", "ο": "o", "µ": r"$\mu$"}
+# A sign and its name in mathematics.
+SIGNS = """
+± pm × times ÷ div ≤ le ≥ ge ≈ approx ≠ ne → to ← gets ∞ infty ∇ nabla ∂ partial √ surd ∑ sum ∏ prod
+∈ in α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta ι iota κ kappa λ lambda μ mu ν nu
+ξ xi π pi ρ rho ς varsigma σ sigma τ tau υ upsilon φ phi χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta
+Λ Lambda Ξ Xi Π Pi Σ Sigma Φ Phi Ψ Psi Ω Omega µ mu
+"""
+ESCAPES |= {sign: f"$\\{name}$" for sign, name in re.findall(r"(\S) (\w+)", SIGNS)}
+ESCAPES |= {"°": r"$^\circ$", "ο": "o"}
 TABLE = str.maketrans(ESCAPES)
 
 

@@ -76,7 +76,5 @@ class DatasetSettings(Section):
 
 def no_such(source: str, name: str) -> str:
     """What is said of a setting that the source of the images does not have."""
-    return (
-        f"the source {source!r} has no {name} (dataset.{name}); "
-        f"that is a setting of {' and '.join(READ_BY[name])}"
-    )
+    whose = f"; {' and '.join(READ_BY[name])} have it" if name in READ_BY else ""
+    return f"the source {source!r} has no {name} (dataset.{name}){whose}"

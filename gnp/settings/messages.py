@@ -67,7 +67,7 @@ def complaint(
     if kind == "missing":
         return f"{name} is missing; expected {expected(field) if field else 'a value'}"
     stem = kind.split("_")[0]
-    if stem in WRONG_TYPE and kind not in ("string_too_short", "string_too_long"):
+    if stem in WRONG_TYPE and not kind.startswith(("string_too", "string_pattern")):
         wanted = WRONG_TYPE[stem]
         if (element := details["loc"][len(path) :][:1]) and isinstance(element[0], int):
             name, value = dotted((*path, *element), prefix), value[element[0]]

@@ -94,7 +94,7 @@ class OptimizerSettings(Section):
                     )
         elif self.name == "sam" and self.alpha != 1:
             wrong = f"optimizer.alpha is {self.alpha:g}, and SAM is alpha=1; use optimizer=gnp"
-        elif (self.penalty_warmup == "none") != (self.penalty_warmup_epochs == 0):
+        if (self.penalty_warmup == "none") != (self.penalty_warmup_epochs == 0):
             wrong = (
                 f"optimizer.penalty_warmup is {self.penalty_warmup} with "
                 f"optimizer.penalty_warmup_epochs={self.penalty_warmup_epochs}; set both or neither"

@@ -51,7 +51,7 @@ def wrong_in(overrides: Iterable[str], fixed: Sequence[str]) -> str | None:
         if one.is_sweep_override():
             return f"{text} has several values; a run has one of each"
         if one.key_or_group in fixed:
-            return f"overrides change which run it is: {text}"
+            return f"overrides change which run it is: {text}; that is said elsewhere, not here"
     return None
 
 

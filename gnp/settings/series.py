@@ -39,8 +39,7 @@ class Series(Section):
         """The method's optimizer is the series' to say; other changes of the place are noticed when
         the configs are composed."""
         if (wrong := wrong_in(values, ["optimizer"])) is not None:
-            beside = f"the optimizer is what a {cls.kind} compares"
-            raise PydanticCustomError("custom", "{what}", {"what": f"{wrong}; {beside}"})
+            raise PydanticCustomError("custom", "{what}", {"what": wrong})
         return values
 
     def with_overrides(self: S, further: Sequence[str]) -> S:

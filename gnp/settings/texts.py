@@ -40,7 +40,7 @@ def _path(value: str) -> str:
 
 
 def _line(value: str) -> str:
-    if _unwritable(value):
+    if not value.strip() or _unwritable(value):
         raise PydanticCustomError("custom", "expected one line of text without control characters")
     return value
 

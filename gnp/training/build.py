@@ -1,10 +1,12 @@
 """The parts of a run, each made from the config by one function."""
 
+import typing
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from torch import nn
 
 from gnp.data import Augmentation, ImageData, load_dataset
@@ -22,20 +24,90 @@ def build_augmentation(config: Config) -> Augmentation:
 
 
 def build_model(config: Config) -> nn.Module:
+    """Raises:
+    ConfigError: ``model`` is no network, or none for these images and classes.
+    """
+    check_targets("model", config.model, nn.Module)
     try:
-        return instantiate(config.model)
+        model = instantiate(config.model)
     except Exception as error:  # Hydra wraps whatever the network's constructor raises
-        raise ConfigError(f"model: {error.__cause__ or error}") from error
+        raise ConfigError(_in_one_line("model", error)) from error
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model: {config.model['_target_']} made no torch.nn.Module")
+    check_network(model, config.dataset.num_classes)
+    return model
+
+
+def check_network(model: nn.Module, classes: int) -> None:
+    """Two images through the network, which is left as it was.
+
+    Raises:
+        ConfigError: it fails, has nothing to train, or does not give ``classes`` numbers an image.
+    """
+    parameters = list(model.parameters())
+    if not any(p.requires_grad for p in parameters):
+        raise ConfigError("model: the network has no parameters to train")
+    modes = {module: module.training for module in model.modules()}
+    model.eval()  # no statistics change
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            logits = model(torch.zeros(2, 3, 32, 32, device=parameters[0].device))
+    except Exception as error:
+        raise ConfigError(_in_one_line("model: it does not take 32×32 images", error)) from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    shape = tuple(getattr(logits, "shape", ()))
+    if shape != (2, classes):
+        raise ConfigError(
+            f"model: the network makes {shape} of 2 images; expected (2, {classes}), a number for "
+            f"each of dataset.num_classes={classes}"
+        )
+
+
+def check_targets(section: str, node: Any, kind: type) -> None:
+    """Whether all that ``_target_`` names in a section makes a ``kind``: nothing else is called.
+
+    Raises:
+        ConfigError: names what does not.
+    """
+    if isinstance(node, Mapping):
+        if "_target_" in node and not _makes(node["_target_"], kind):
+            raise ConfigError(
+                f"{section}._target_={node['_target_']}: expected a class derived from "
+                f"torch's {kind.__name__}, or a function with that as its annotated result"
+            )
+        for key, value in node.items():
+            check_targets(f"{section}.{key}", value, kind)
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            check_targets(f"{section}[{number}]", value, kind)
+
+
+def _makes(target: str, kind: type) -> bool:
+    try:
+        made = get_object(target)
+        if not isinstance(made, type):
+            made = typing.get_type_hints(made).get("return")
+    except Exception:  # it cannot be imported, or its annotations cannot be read
+        return False
+    return isinstance(made, type) and issubclass(made, kind)
+
+
+def _in_one_line(what: str, error: Exception) -> str:
+    reason = str(error.__cause__ or error).strip()
+    return f"{what}: {reason.splitlines()[0] if reason else type(error).__name__}"
 
 
 def build_optimizer(config: Config, model: nn.Module, device: torch.device) -> GNP:
     """Every method is a GNP: SAM has α = 1, the base optimizer α = 0."""
     settings = config.optimizer
+    check_targets("optimizer.base", settings.base, torch.optim.Optimizer)
     groups = parameter_groups(settings, model)
     try:
         base = instantiate(settings.base, groups, lr=settings.lr, weight_decay=0.0, _convert_="all")
     except Exception as error:  # Hydra wraps whatever the optimizer's constructor raises
-        raise ConfigError(f"optimizer.base: {error.__cause__ or error}") from error
+        raise ConfigError(_in_one_line("optimizer.base", error)) from error
     scaler = torch.amp.GradScaler(device.type) if config.training.precision == "fp16" else None
     return GNP(
         base,

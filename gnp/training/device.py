@@ -15,6 +15,7 @@ def prepare_device(runtime: RuntimeSettings) -> torch.device:
         ConfigError: an unknown device, or CUDA where there is none.
     """
     device = _choose(runtime.device)
+    _check_backend(runtime.compile)
     if launched() and device.type == "cuda":
         torch.cuda.set_device(device)
     if runtime.threads is not None:
@@ -32,6 +33,13 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def _check_backend(name: str | None) -> None:
+    if name is not None and name not in (known := torch._dynamo.list_backends(exclude_tags=())):
+        raise ConfigError(
+            f"runtime.compile={name}: torch.compile has no such backend; it has {', '.join(known)}"
+        )
+
+
 def _choose(name: str) -> torch.device:
     """ "auto" is CUDA where there is some; each process of ``torchrun`` has a GPU of its own."""
     if name == "auto":
@@ -47,6 +55,16 @@ def _choose(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"runtime.device={name!r}: expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"runtime.device={name}, but torch sees no CUDA device; use auto or cpu")
+    if device.type != "cpu":
+        module = torch.get_device_module(device.type)
+        count = module.device_count() if module.is_available() else 0
+        if count == 0:
+            called = {"cuda": "CUDA"}.get(device.type, device.type)
+            raise ConfigError(
+                f"runtime.device={name}, but torch sees no {called} device; use auto or cpu"
+            )
+        if (device.index or 0) >= count:
+            raise ConfigError(
+                f"runtime.device={name}, but torch sees {count} (0 to {count - 1}) here"
+            )
     return device
