@@ -403,9 +403,9 @@ def test_overrides_that_make_a_run_another_one_are_refused(tmp_path, override):
 
 def test_the_optimizer_of_a_study_is_no_override():
     for further in (["optimizer=sgd"], ["+optimizer=adamw"]):
-        with pytest.raises(StudyError, match="overrides change which run it is: .?optimizer="):
+        with pytest.raises(StudyError, match=r"overrides change which run it is: .?optimizer="):
             spec(overrides=further)
-        with pytest.raises(StudyError, match="overrides change which run it is: .?optimizer="):
+        with pytest.raises(StudyError, match=r"overrides change which run it is: .?optimizer="):
             spec().with_overrides(further)
 
 
