@@ -10,8 +10,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -44,6 +46,7 @@ def run_cli(
     die_with_parent()
     # Hydra then raises what it would otherwise print and turn into exit(1).
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    JobReturn.return_value = property(_value_or_error, JobReturn.return_value.fset)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     raise_on_signals()
 
@@ -58,6 +61,14 @@ def run_cli(
         return 0
 
     return run_script(told)
+
+
+def _value_or_error(job: JobReturn) -> Any:
+    """What a job returned, or its error raised. Hydra's own, which this replaces, prints the whole
+    command line before that."""
+    if job.status is JobStatus.FAILED:
+        raise job._return_value
+    return job._return_value
 
 
 def run_script(main: Callable[[], int]) -> int:

@@ -6,6 +6,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from gnp.jobs.pool import Active, Pool
 from gnp.tracking.reading import DamagedRecord, read_config, read_metrics
@@ -99,14 +100,14 @@ class PoolProgress:
         table = Table(box=None, pad_edge=False, show_header=False)
         for child, done, total, error in children:
             table.add_row(
-                str(child.run.path),
+                Text(str(child.run.path)),
                 ProgressBar(total=total or 1, completed=done, width=24),
                 f"{done}/{total or '?'}",
                 "" if error is None else f"{error:.1f} %",
                 duration(time.monotonic() - child.started),
                 child.slot.name,
             )
-        return Group(self._line(pool, children), table)
+        return Group(Text(self._line(pool, children)), table)
 
 
 def epochs_of(child: Active) -> tuple[int, int | None, float | None]:
