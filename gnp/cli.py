@@ -111,7 +111,11 @@ def refusal(
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_choice(error.missing_cfg_file, message, error.options or [], suggest)
     if isinstance(error, OverrideParseException):
-        return " ".join(message.split("\nSee ")[0].split())
+        reason = " ".join(message.split("\nSee ")[0].split())
+        return (
+            f"{error.override}: Hydra cannot read this setting ({reason}); put quotes round its "
+            f"value, inside those of the shell: 'name=\"value\"'"
+        )
     if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):
         return message
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -125,6 +129,9 @@ def refusal(
         for frame in frames
         if hasattr(frame.f_locals.get("override"), "input_line")
     ]
+    if overrides and "Config group override must be" in message:
+        name = overrides[-1].partition("=")[0]
+        message = f"{name} is one of the choices that --help lists; leave it out for the default"
     return f"{overrides[-1]}: {message}" if overrides else message
 
 
