@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
-from gnp.jobs import WantedConfigs, reproduce
+from gnp.jobs import WantedConfigs, refuse_to_pass_over, reproduce
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
@@ -27,7 +27,8 @@ def main(composed: DictConfig) -> None:
     if not how.render_only:
         reproduce(spec, list(spec.runs()), how, TRAIN, partial(render, spec, how.root, command))
     elif not how.dry_run:
-        render(spec, how.root, command, WantedConfigs(spec, how.root))
+        wanted = WantedConfigs(spec, how.root)
+        refuse_to_pass_over(render(spec, how.root, command, wanted))
 
 
 if __name__ == "__main__":

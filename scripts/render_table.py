@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
-from gnp.jobs import WantedConfigs
+from gnp.jobs import WantedConfigs, refuse_to_pass_over
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
 from gnp.settings.job import JobSettings, load, setting_names_of
@@ -19,7 +19,8 @@ from gnp.tables import TableSpec, render
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TableSpec, JobSettings)
     wanted = WantedConfigs(spec, how.root)
-    render(spec, how.root, command_line("scripts/reproduce_table.py"), wanted)
+    command = command_line("scripts/reproduce_table.py")
+    refuse_to_pass_over(render(spec, how.root, command, wanted))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from records import spec, write_record
 
 from gnp.data import load_dataset
 from gnp.jobs import Pool, SeriesMismatch, WantedConfigs, check_records, cpu_slots, read_runs
+from gnp.jobs.runner import RecordsLeftOut, refuse_to_pass_over
 from gnp.settings import ConfigError, DatasetSettings, checked, unrecorded
-from gnp.tables import collect
+from gnp.tables import collect, render
 from gnp.tables.listing import list_runs
 from gnp.tables.text import to_csv, to_latex, to_markdown
 from gnp.tracking import ConfigMismatch, DamagedRecord, RunRecord
@@ -591,3 +592,21 @@ def test_a_table_whose_records_are_of_other_data_than_today_is_refused(tmp_path,
     assert str(runs[2].folder(tmp_path)) in str(e.value)
     shutil.rmtree(runs[2].folder(tmp_path))
     check_records(table, runs, str(tmp_path), wanted)
+
+
+def test_what_is_left_out_shows_in_the_exit_status():
+    refuse_to_pass_over([])
+    with pytest.raises(RecordsLeftOut, match=r"left out of what is shown \(1\)") as error:
+        refuse_to_pass_over(["a record"])
+    assert error.value.exit_status == 1
+
+
+def test_a_rendered_table_hands_on_what_it_left_out(tmp_path, hydra_is_ready, capsys):
+    table = quick(overrides=["training.epochs=1"])
+    for r in table.runs():
+        folder = write_wanted(tmp_path, table, r)
+    (folder / "metrics.jsonl").write_text("")
+    (warning,) = render(table, str(tmp_path), "made", WantedConfigs(table, str(tmp_path)))
+    assert str(folder) in warning
+    printed = capsys.readouterr().out
+    assert warning in printed

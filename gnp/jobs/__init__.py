@@ -8,7 +8,7 @@ from gnp.jobs.finished import FinishedRun, Records, differences, read_runs, read
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Pool
 from gnp.jobs.result import SeedsResult, SeriesResult
-from gnp.jobs.runner import RunsFailed, reproduce
+from gnp.jobs.runner import RunsFailed, refuse_to_pass_over, reproduce
 from gnp.jobs.slots import Slot, choose_slots, cpu_slots, gpu_slots
 from gnp.jobs.wanted import SeriesMismatch, Wanted, WantedConfigs
 
@@ -31,5 +31,6 @@ __all__ = [
     "gpu_slots",
     "read_runs",
     "read_series",
+    "refuse_to_pass_over",
     "reproduce",
 ]

@@ -24,12 +24,27 @@ class RunsFailed(UserError):
     exit_status = 1
 
 
+class RecordsLeftOut(UserError):
+    """What was shown is without some records that are there."""
+
+    exit_status = 1
+
+
+def refuse_to_pass_over(warnings: Sequence[str]) -> None:
+    """Raise RecordsLeftOut if there are warnings, which stand in every output: a script that looks
+    at nothing but the exit status has to notice, too."""
+    if warnings:
+        raise RecordsLeftOut(
+            f"records that are there are left out of what is shown ({len(warnings)}): see the warnings"
+        )
+
+
 def reproduce(
     spec: Series,
     runs: Sequence[Job],
     how: JobSettings,
     train: Path,
-    render: Callable[[Wanted], None],
+    render: Callable[[Wanted], Sequence[str]],
 ) -> None:
     """Train what is missing, then render what is there. A dry run shows what would be trained.
 
@@ -37,23 +52,26 @@ def reproduce(
         spec: the table or the study that ``runs`` are of.
         runs: all of them, in the order in which they are to be trained.
         train: the training script.
-        render: writes and shows the outputs, given what records are compared with.
+        render: writes and shows the outputs, given what records are compared with; returns the
+            warnings about records that are left out.
 
     Raises:
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
         RunsFailed: names the runs that failed. The others were trained and rendered.
+        RecordsLeftOut: records that were there could not be used.
     """
     wanted = WantedConfigs(spec, how.root)
     check_records(spec, runs, how.root, wanted)
     failed = train_missing(spec, runs, how, train, wanted)
     if how.dry_run:
         return
-    render(wanted)
+    warnings = render(wanted)
     if failed:
         raise RunsFailed(
             f"{len(failed)} of {len(runs)} runs failed:\n"
             + "\n".join(f"  {failure}" for failure in failed)
         )
+    refuse_to_pass_over(warnings)
 
 
 def train_missing(

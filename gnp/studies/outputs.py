@@ -14,8 +14,9 @@ from gnp.studies.plots import curves, heatmap
 from gnp.studies.text import notes, to_csv, to_markdown, to_terminal
 
 
-def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> None:
-    """Read the records, write the outputs, print the grid and the outputs' paths.
+def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> list[str]:
+    """Read the records, write the outputs, print the grid and the outputs' paths. Returns warnings
+    about records that are left out.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
@@ -24,6 +25,7 @@ def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> None:
     study = collect(spec, root, command, wanted, unrecorded())
     paths = write_outputs(study)
     show(console, study, [to_terminal(study)], notes(study), paths)
+    return study.warnings
 
 
 def write_outputs(study: StudyResult) -> list[Path]:

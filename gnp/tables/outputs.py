@@ -15,8 +15,9 @@ from gnp.tables.spec import TableSpec
 from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
 
 
-def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> None:
-    """Read the records, write the outputs, print the table and the outputs' paths.
+def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> list[str]:
+    """Read the records, write the outputs, print the table and the outputs' paths. Returns warnings
+    about records that are left out.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
@@ -26,6 +27,7 @@ def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> None:
     paths = write_outputs(table)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), paths)
+    return table.warnings
 
 
 def write_outputs(table: TableResult) -> list[Path]:
