@@ -35,7 +35,8 @@ def refuse_to_pass_over(warnings: Sequence[str]) -> None:
     at nothing but the exit status has to notice, too."""
     if warnings:
         raise RecordsLeftOut(
-            f"records that are there are left out of what is shown ({len(warnings)}): see the warnings"
+            f"records that are there are left out of what is shown ({len(warnings)}): see the "
+            f"warnings"
         )
 
 
