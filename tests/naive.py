@@ -64,9 +64,7 @@ class NaiveRun:
             size = self.config.training.batch_size
             rows = order[step * size : (step + 1) * size]
             classes = self.config.dataset.num_classes
-            yield chosen.batch(
-                images[rows], train.labels[rows], self.normalise, classes, generator
-            )
+            yield chosen.batch(images[rows], train.labels[rows], self.normalise, classes, generator)
 
     # ------------------------------------------------------------------ an epoch
 

@@ -1,0 +1,1140 @@
+"""Errors that somebody could make, each of which some test has to notice: what ``mutants.py`` runs.
+
+A mutant whose old text is gone or ambiguous is refused: rewrite it when its code is rewritten.
+"""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """In ``file``, ``old`` (which occurs there once) becomes ``new``, and ``tests`` should fail.
+
+    ``equivalent`` is the reason why none can, where that is so. ``slow``: the tests that notice it
+    start processes.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    equivalent: str = ""
+    slow: bool = False
+
+
+FORMULA = "tests/test_gnp_formula.py"
+VARIANTS = "tests/test_gnp_variants.py"
+PROMISES = "tests/test_gnp_promises.py"
+ECONOMY = "tests/test_gnp_economy.py"
+PASSES = "tests/test_passes.py"
+DISTRIBUTED = "tests/test_gnp_distributed.py"
+MATRIX = "tests/test_gnp_matrix.py"
+TWO_PHASE = "tests/test_gnp_two_phase.py"
+TRAINING = "tests/test_training.py"
+ASSEMBLER = "tests/test_assembler.py"
+HALVES = f"{TRAINING}::test_half_precision_trains_close_to_single"
+METRICS = f"{TRAINING}::test_training_metrics_are_of_the_first_pass_or_of_the_second_if_asked"
+MIXTURES = f"{TRAINING}::test_mixtures_of_labels_are_trained_on_and_counted_by_the_heaviest"
+PIECES = f"{TRAINING}::test_a_batch_in_pieces_is_one_step_on_the_mean_of_the_pieces"
+METER = f"{TRAINING}::test_the_meter_weights_by_images"
+GUARD = f"{TRAINING}::test_the_finite_guard_names_the_first_bad_step"
+DIVERGING = f"{TRAINING}::test_a_diverging_run_stops_with_where_and_what_to_try"
+COSINE = (
+    f"{TRAINING}::test_the_learning_rate_is_the_official_per_step_cosine "
+    f"{TRAINING}::test_the_learning_rate_changes_a_step_or_an_epoch_at_a_time"
+)
+VALIDATION = f"{TRAINING}::test_validation_is_evaluated_in_place_of_the_test_set"
+AUGMENTATION = "tests/test_augmentation.py"
+AUTOAUGMENT = "tests/test_autoaugment.py"
+MIXING = "tests/test_mixing.py"
+DATASETS = "tests/test_datasets.py"
+SUBSET = "tests/test_image_subset.py"
+TABLES = "tests/test_tables.py"
+STUDIES = "tests/test_parameter_study.py"
+TRACKING = "tests/test_tracking.py"
+SHAKE = "tests/test_stochastic_networks.py"
+
+ARITHMETIC = [
+    Mutant(
+        "the norm is a sum of norms",
+        "gnp/optim/update_rule.py",
+        "    return torch.linalg.vector_norm(torch.stack([n.to(device, dtype) for n in norms]))",
+        "    return torch.stack([n.to(device, dtype) for n in norms]).sum()",
+        FORMULA,
+    ),
+    Mutant(
+        "halves are summed in their own precision",
+        "gnp/optim/update_rule.py",
+        "torch._foreach_norm(halves, 2, dtype=torch.float32)",
+        "torch._foreach_norm(halves, 2)",
+        PROMISES,
+    ),
+    Mutant(
+        "epsilon is subtracted",
+        "gnp/optim/update_rule.py",
+        "scale = r / (norm + epsilon)",
+        "scale = r / (norm - epsilon)",
+        VARIANTS,
+    ),
+    Mutant(
+        "the climb is r·g1",
+        "gnp/optim/update_rule.py",
+        "scale = r / (norm + epsilon)",
+        "scale = r * (norm / norm)",
+        FORMULA,
+    ),
+    Mutant(
+        "a flat point gives NaN",
+        "gnp/optim/update_rule.py",
+        "return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))",
+        "return scale",
+        PROMISES,
+    ),
+    Mutant(
+        "the climb goes down",
+        "gnp/optim/update_rule.py",
+        "torch._foreach_add_(weights, torch._foreach_mul(directions, scale))",
+        "torch._foreach_sub_(weights, torch._foreach_mul(directions, scale))",
+        FORMULA,
+    ),
+    Mutant(
+        "the climb goes down with alpha 1",
+        "gnp/optim/update_rule.py",
+        "torch._foreach_add_(weights, directions)",
+        "torch._foreach_sub_(weights, directions)",
+        FORMULA,
+    ),
+    Mutant(
+        "ASAM without eta",
+        "gnp/optim/update_rule.py",
+        "    torch._foreach_add_(scales, eta)\n",
+        "",
+        VARIANTS,
+    ),
+    Mutant(
+        "ASAM with signed weights",
+        "gnp/optim/update_rule.py",
+        "scales = torch._foreach_abs(weights)",
+        "scales = [w.clone() for w in weights]",
+        VARIANTS,
+    ),
+    Mutant(
+        "clipping lengthens short gradients",
+        "gnp/optim/update_rule.py",
+        "(max_norm / norm).clamp(max=1.0)",
+        "(max_norm / norm)",
+        FORMULA,
+    ),
+    Mutant(
+        "clipping as torch does it",
+        "gnp/optim/update_rule.py",
+        "(max_norm / norm).clamp",
+        "(max_norm / (norm + 1e-6)).clamp",
+        MATRIX,
+    ),
+    Mutant(
+        "L2 is doubled",
+        "gnp/optim/update_rule.py",
+        "torch._foreach_add_(gradients, weights, alpha=coefficient)",
+        "torch._foreach_add_(gradients, weights, alpha=2 * coefficient)",
+        VARIANTS,
+    ),
+    Mutant(
+        "the mix has alpha and 1 − alpha the wrong way round",
+        "gnp/optim/update_rule.py",
+        "torch._foreach_lerp_(g2, g1, 1 - alpha)",
+        "torch._foreach_lerp_(g2, g1, alpha)",
+        FORMULA,
+    ),
+    Mutant(
+        "a gradient of the second pass alone is not weighed",
+        "gnp/optim/mix.py",
+        "                p.grad.mul_(group.alpha)",
+        "                pass",
+        PROMISES,
+    ),
+    Mutant(
+        "the reference is normalised in groups with r = 0 too",
+        "gnp/optim/mix.py",
+        "        climbing = [g for g, group in zip(g1, groups, strict=True) if group.r > 0]",
+        "        climbing = g1",
+        ECONOMY,
+    ),
+    Mutant(
+        "one gradient is taken at r in place of alpha·r",
+        "gnp/optim/mix.py",
+        "[group.r * group.alpha for group in groups]",
+        "[group.r for group in groups]  # mutated",
+        ECONOMY,
+    ),
+    Mutant(
+        "one gradient with a normalised reference at alpha·r",
+        "gnp/optim/mix.py",
+        "return _ascent(old, [group.r for group in groups])",
+        "return _ascent(old, [group.alpha * group.r for group in groups])",
+        ECONOMY,
+    ),
+    Mutant(
+        "weights come back by subtraction",
+        "gnp/optim/climb.py",
+        "                climb_(weights, device_grads, here, overwrite)",
+        "                saved[-1] = (weights, [w + here * g - here * g for w, g in "
+        "zip(*saved[-1][:1], device_grads, strict=True)])\n"
+        "                climb_(weights, device_grads, here, overwrite)",
+        PROMISES,
+    ),
+    Mutant(
+        "weights do not come back after an exception",
+        "gnp/optim/climb.py",
+        "    try:\n        yield\n    finally:\n        _copy_back(saved)",
+        "    yield\n    _copy_back(saved)",
+        PROMISES,
+    ),
+    Mutant(
+        "ASAM's direction is T·g1",
+        "gnp/optim/climb.py",
+        "        length = norm_of(directions)\n        self._times_t(groups, directions)",
+        "        length = norm_of(directions)",
+        VARIANTS,
+    ),
+    Mutant(
+        "ASAM divides by the norm of g1",
+        "gnp/optim/climb.py",
+        "        length = norm_of(directions)\n        self._times_t",
+        "        length = norm\n        self._times_t",
+        VARIANTS,
+    ),
+    Mutant(
+        "a direction is kept a step too long",
+        "gnp/optim/climb.py",
+        "if self._age >= self._every or not stepped:",
+        "if self._age > self._every or not stepped:",
+        ECONOMY,
+    ),
+    Mutant(
+        "a skipped step's direction stays",
+        "gnp/optim/climb.py",
+        "if self._age >= self._every or not stepped:",
+        "if self._age >= self._every:",
+        ECONOMY,
+    ),
+    Mutant(
+        "pieces share a direction",
+        "gnp/optim/climb.py",
+        "return self._directions.get(piece)",
+        "return self._directions.get(0)",
+        ECONOMY,
+    ),
+    Mutant(
+        "groups with different alphas are not refused",
+        "gnp/optim/climb.py",
+        "if len(alphas) > 1:",
+        "if len(alphas) > 2:",
+        ECONOMY,
+    ),
+    Mutant(
+        "g1 is the whole batch's though a reference is given",
+        "gnp/optim/gnp.py",
+        "first = piece.reference if measures else piece.closure",
+        "first = piece.closure",
+        ECONOMY,
+    ),
+    Mutant(
+        "the reference stands for the batch where nothing climbs",
+        "gnp/optim/gnp.py",
+        "first = piece.reference if measures else piece.closure",
+        "first = piece.reference",
+        ECONOMY,
+    ),
+    Mutant(
+        "draws are replayed for other images",
+        "gnp/optim/gnp.py",
+        "if has_penalty and same_images:",
+        "if has_penalty:",
+        ECONOMY,
+    ),
+    Mutant(
+        "no decay in the second gradient",
+        "gnp/optim/gnp.py",
+        "                yield\n            add_l2(groups, self._scale.of)\n"
+        "        self._reference.prepare(",
+        "                yield\n        self._reference.prepare(",
+        VARIANTS,
+    ),
+    Mutant(
+        "no decay in the first gradient",
+        "gnp/optim/gnp.py",
+        "        add_l2(groups, self._scale.of)\n        if has_penalty:",
+        "        if has_penalty:",
+        VARIANTS,
+    ),
+    Mutant(
+        "clipped before unscaling",
+        "gnp/optim/gnp.py",
+        "        self._scale.unscale(self.base)\n        groups = self._groups()\n",
+        "        groups = self._groups()\n",
+        FORMULA,
+    ),
+    Mutant(
+        "a penalty where alpha or r is 0",
+        "gnp/optim/gnp.py",
+        "any(group.alpha > 0 and group.r > 0 for",
+        "any(group.alpha > 0 or group.r > 0 for",
+        PROMISES,
+    ),
+    Mutant(
+        "g1's memory is given up with any alpha",
+        "gnp/optim/gnp.py",
+        "spent = [group.alpha == 1 and",
+        "spent = [group.alpha > 0 and",
+        FORMULA,
+    ),
+    Mutant(
+        "an overflow of g1 is given up with alpha 1",
+        "gnp/optim/gnp.py",
+        "group.alpha == 1 and not self._scale.sees_overflows",
+        "group.alpha == 1",
+        PROMISES,
+    ),
+    Mutant(
+        "a loaded state keeps the old direction",
+        "gnp/optim/gnp.py",
+        "        super().load_state_dict(state_dict)\n        self.renew_direction()",
+        "        super().load_state_dict(state_dict)",
+        ECONOMY,
+    ),
+    Mutant(
+        "gradients are not taken away before the second pass",
+        "gnp/optim/gradients.py",
+        "        for p in group.params:\n            p.grad = None\n",
+        "",
+        PROMISES,
+    ),
+    Mutant(
+        "L2 reaches only what the loss reaches",
+        "gnp/optim/gradients.py",
+        "weights = [p for p in group.params if p.requires_grad]",
+        "weights = [p for p in group.params if p.grad is not None]",
+        VARIANTS,
+    ),
+    Mutant(
+        "shared memory is not refused",
+        "gnp/optim/gradients.py",
+        "if a.data_ptr() == b.data_ptr() and a.numel() > 0:",
+        "if a is b and a.numel() < 0:",
+        PROMISES,
+    ),
+    Mutant(
+        "the second pass counts in running statistics",
+        "gnp/optim/passes.py",
+        'if model is not None and batch_statistics == "first":',
+        'if model is not None and batch_statistics == "both":',
+        PASSES,
+    ),
+    Mutant(
+        "the second pass has draws of its own",
+        "gnp/optim/passes.py",
+        "return RandomState(devices).replayed if self._replays else nullcontext",
+        "return nullcontext",
+        PASSES,
+    ),
+    Mutant(
+        "the true gradient in both passes",
+        "gnp/optim/passes.py",
+        "with draws(), self._kept():",
+        "with draws(), self._kept(), self._true():",
+        VARIANTS,
+    ),
+    Mutant(
+        "layers stay switched to the true gradient",
+        "gnp/optim/passes.py",
+        "            module.true_gradient = False",
+        "            pass",
+        VARIANTS,
+    ),
+    Mutant(
+        "buffers are not put back",
+        "gnp/optim/buffers.py",
+        "    finally:\n        before.put_back()",
+        "    finally:\n        pass",
+        PASSES,
+    ),
+    Mutant(
+        "pieces count one after another in running statistics",
+        "gnp/optim/buffers.py",
+        "        if done < pieces:\n            before.put_back()",
+        "        if done < pieces:\n            pass",
+        VARIANTS,
+    ),
+    Mutant(
+        "pieces' statistics are summed",
+        "gnp/optim/buffers.py",
+        "mean.add_(buffer, alpha=1 / pieces)",
+        "mean.add_(buffer)",
+        VARIANTS,
+    ),
+    Mutant(
+        "a buffer of another shape is put back after an overflow",
+        "gnp/optim/buffers.py",
+        "if now is None or before is None or _resized(now, before) or not _is_plain(now):",
+        "if now is None or before is None or not _is_plain(now):",
+        PASSES,
+    ),
+    Mutant(
+        "processes' statistics are summed",
+        "gnp/optim/buffers.py",
+        "        buffer.div_(dist.get_world_size(process_group))\n",
+        "",
+        DISTRIBUTED,
+        slow=True,
+    ),
+    Mutant(
+        "after a replay the generator is where the replay began",
+        "gnp/optim/draws.py",
+        "                generator.write(now)",
+        "                pass",
+        PASSES,
+    ),
+    Mutant(
+        "Python's draws are not replayed",
+        "gnp/optim/draws.py",
+        "    yield _Generator(random.getstate, random.setstate, ne)\n",
+        "",
+        PASSES,
+    ),
+    Mutant(
+        "NumPy's draws are looked at by position alone",
+        "gnp/optim/draws.py",
+        "before[2:] != now[2:] or bool(before[1].tobytes() != now[1].tobytes())",
+        "before[3:] != now[3:] or bool(before[1].tobytes() != now[1].tobytes())",
+        PASSES,
+    ),
+    Mutant(
+        "a skipped step leaves buffers changed",
+        "gnp/optim/loss_scale.py",
+        "        self._before.put_back_where(~finite)\n",
+        "",
+        PASSES,
+    ),
+    Mutant(
+        "a step that was made puts the buffers back",
+        "gnp/optim/loss_scale.py",
+        "put_back_where(~finite)",
+        "put_back_where(finite)",
+        PASSES,
+    ),
+    Mutant(
+        "l2 and epsilon are not in the gradients' units",
+        "gnp/optim/loss_scale.py",
+        "        if value == 0:\n            return value",
+        "        return value",
+        VARIANTS,
+    ),
+    Mutant(
+        "processes add their gradients",
+        "gnp/optim/processes.py",
+        "torch.cat([g.reshape(-1) for g in bucket]).div_(processes)",
+        "torch.cat([g.reshape(-1) for g in bucket])",
+        MATRIX,
+        slow=True,
+    ),
+    Mutant(
+        "processes climb together though they should not",
+        "gnp/optim/processes.py",
+        "return InBackward() if self._together or alone or not climbs else AtTheEnd(self._ddp)",
+        "return InBackward()",
+        MATRIX,
+        slow=True,
+    ),
+    Mutant(
+        "the last bucket is forgotten",
+        "gnp/optim/processes.py",
+        "    if bucket:\n        yield bucket\n",
+        "",
+        DISTRIBUTED,
+        slow=True,
+    ),
+    Mutant(
+        "pieces are summed",
+        "gnp/optim/pieces.py",
+        "                    grad.div_(len(self._losses))",
+        "                    pass",
+        VARIANTS,
+    ),
+    Mutant(
+        "the loss of pieces is the last one's",
+        "gnp/optim/pieces.py",
+        "return torch.stack(self._losses).mean()",
+        "return self._losses[-1]",
+        VARIANTS,
+    ),
+    Mutant(
+        "a warm-up of zero ends a step late",
+        "gnp/optim/schedules.py",
+        "float(step >= steps)",
+        "float(step > steps)",
+        VARIANTS,
+    ),
+    Mutant(
+        "a warm-up of r is one of alpha",
+        "gnp/optim/schedules.py",
+        '"r" if strategy == "r" else "alpha"',
+        '"alpha" if strategy == "r" else "r"',
+        VARIANTS,
+    ),
+    Mutant(
+        "a linear warm-up does not end",
+        "gnp/optim/schedules.py",
+        "min(1.0, step / steps)",
+        "step / steps",
+        VARIANTS,
+    ),
+    Mutant(
+        "a schedule multiplies what it has multiplied",
+        "gnp/optim/schedules.py",
+        "            self._optimizer.set_penalty(group, *values)",
+        "            self._optimizer.set_penalty(group, *values)\n"
+        "        groups = self._optimizer.param_groups\n"
+        "        self._initial = [self._optimizer.penalty(group) for group in groups]",
+        VARIANTS,
+    ),
+    Mutant(
+        "a wrapped base loses its state",
+        "gnp/optim/wrapper.py",
+        "        self.state = state\n\n    def _fix",
+        "\n    def _fix",
+        PROMISES,
+    ),
+]
+
+LOOP = [
+    Mutant(
+        "evaluation in training mode",
+        "gnp/training/loop.py",
+        "    model.eval()\n",
+        "    model.train()\n",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "training in evaluation mode after the first epoch",
+        "gnp/training/loop.py",
+        "    model.train()\n",
+        "",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "batches count the same whatever their size",
+        "gnp/training/loop.py",
+        "self._loss += loss.double() * len(labels)",
+        "self._loss += loss.double() * 16",
+        METER,
+    ),
+    Mutant(
+        "the error is a share, not per cent",
+        "gnp/training/loop.py",
+        "error=100 * wrong / images",
+        "error=wrong / images",
+        METER,
+    ),
+    Mutant(
+        "accuracy in place of error",
+        "gnp/training/loop.py",
+        "(logits.argmax(1) != labels)",
+        "(logits.argmax(1) == labels)",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "of a mixture the lightest label counts",
+        "gnp/training/loop.py",
+        "targets.argmax(1)",
+        "targets.argmin(1)",
+        MIXTURES,
+    ),
+    Mutant(
+        "the last bad step is named",
+        "gnp/training/loop.py",
+        "self._first = torch.minimum(self._first, here)",
+        "self._first = torch.where(here < self._never, here, self._first)",
+        GUARD,
+    ),
+    Mutant(
+        "nobody looks at the loss at the end of an epoch",
+        "gnp/training/loop.py",
+        "        progress(step)\n    guard.check()",
+        "        progress(step)",
+        DIVERGING,
+    ),
+    Mutant(
+        "the learning rate does not move",
+        "gnp/training/loop.py",
+        "        self.learning_rate.step()\n",
+        "",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "the penalty's schedule does not move",
+        "gnp/training/loop.py",
+        "        self.penalty.step()\n",
+        "",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "the penalty's schedule is not restored",
+        "gnp/training/loop.py",
+        '        self.penalty.load_state_dict(state["penalty"])',
+        "        pass",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "the learning rate's schedule is not restored",
+        "gnp/training/loop.py",
+        '        self.learning_rate.load_state_dict(state["scheduler"])\n',
+        "",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "a part of the batch is its first images",
+        "gnp/training/loop.py",
+        "(t[::every] for t in",
+        "(t[: max(1, len(t) // every)] for t in",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "fp16 without a scaled loss",
+        "gnp/training/loop.py",
+        "(loss if scaler is None else scaler.scale(loss)).backward()",
+        "loss.backward()",
+        HALVES,
+    ),
+    Mutant(
+        "fp16's scale is never adapted",
+        "gnp/training/loop.py",
+        "            scaler.update()",
+        "            pass",
+        HALVES,
+    ),
+    Mutant(
+        "metrics of the other pass",
+        "gnp/training/loop.py",
+        '{"first": 0, "second": -1}',
+        '{"first": -1, "second": 0}',
+        METRICS,
+    ),
+    Mutant(
+        "a direction is kept over an epoch's end",
+        "gnp/training/loop.py",
+        "    optimizer.renew_direction()  #",
+        "    #",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "a batch is never cut into pieces",
+        "gnp/training/loop.py",
+        "size = sharpness_batch or len(images)",
+        "size = len(images)",
+        PIECES,
+    ),
+    Mutant(
+        "the cosine ends at half",
+        "gnp/training/loop.py",
+        "math.cos(math.pi * t / total_steps)",
+        "math.cos(math.pi / 2 * t / total_steps)",
+        COSINE,
+    ),
+    Mutant(
+        "an epoch's rate is that of its end",
+        "gnp/training/loop.py",
+        "t = min(step - step % every, total_steps)",
+        "t = min(step - step % every + every - 1, total_steps)",
+        COSINE,
+    ),
+]
+
+DATA = [
+    Mutant(
+        "every image is mirrored, or none",
+        "gnp/data/augmentation.py",
+        "flips = torch.rand(n, generator=generator, device=device) < 0.5",
+        "flips = (torch.rand(1, generator=generator, device=device) < 0.5).expand(n)",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "a crop never reaches the far end",
+        "gnp/data/augmentation.py",
+        "torch.randint(-pad, pad + 1,",
+        "torch.randint(-pad, pad,",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "rows and columns of a crop are exchanged",
+        "gnp/data/augmentation.py",
+        "rows = torch.arange(height, device=images.device) + offsets[0, :, None]",
+        "rows = torch.arange(height, device=images.device) + offsets[1, :, None]",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "the border pixel is doubled",
+        "gnp/data/augmentation.py",
+        "torch.where(index > size - 1, 2 * (size - 1) - index, index)",
+        "torch.where(index > size - 1, 2 * size - 1 - index, index)",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "a square is a pixel further down",
+        "gnp/data/augmentation.py",
+        "top, left = rows - size // 2, columns - size // 2",
+        "top, left = rows - (size - 1) // 2, columns - (size - 1) // 2",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "scopes of cutout are exchanged",
+        "gnp/data/augmentation.py",
+        'n if self.settings.cutout_scope == "image" else 1',
+        'n if self.settings.cutout_scope != "image" else 1',
+        AUGMENTATION,
+    ),
+    Mutant(
+        "cut out before it is mixed",
+        "gnp/data/augmentation.py",
+        "        images, targets = self.mix(images, labels, num_classes, generator)\n"
+        "        return self.erase(images, generator), targets",
+        "        images = self.erase(images, generator)\n"
+        "        return self.mix(images, labels, num_classes, generator)",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "partners are exchanged",
+        "gnp/data/augmentation.py",
+        "partner = torch.arange(n - 1, -1, -1, device=device)",
+        "partner = torch.arange(n, device=device).roll(1)",
+        MIXING,
+    ),
+    Mutant(
+        "the partner has the weight",
+        "gnp/data/mixing.py",
+        "torch.lerp(images[partner], images, weights[:, None, None, None])",
+        "torch.lerp(images, images[partner], weights[:, None, None, None])",
+        MIXING,
+    ),
+    Mutant(
+        "the partner's label has the weight",
+        "gnp/data/mixing.py",
+        "torch.lerp(own[partner], own, weights[:, None])",
+        "torch.lerp(own, own[partner], weights[:, None])",
+        MIXING,
+    ),
+    Mutant(
+        "labels weigh the box before it is clipped",
+        "gnp/data/mixing.py",
+        "kept = 1 - box.float().mean(dim=(1, 2, 3))",
+        "kept = weights",
+        MIXING,
+    ),
+    Mutant(
+        "a box has sides of 1 − w",
+        "gnp/data/mixing.py",
+        "half = 0.5 * (1 - weights).sqrt()",
+        "half = 0.5 * (1 - weights)",
+        MIXING,
+    ),
+    Mutant(
+        "the lighter image dominates",
+        "gnp/data/mixing.py",
+        "torch.maximum(weights, 1 - weights) if dominant",
+        "torch.minimum(weights, 1 - weights) if dominant",
+        MIXING,
+    ),
+    Mutant(
+        "Beta(1, 1) whatever alpha",
+        "gnp/data/mixing.py",
+        "    if alpha == 1:\n",
+        "    if True:\n",
+        MIXING,
+    ),
+    Mutant(
+        "the second operation is the first again",
+        "gnp/data/autoaugment.py",
+        "code = codes[draws.sub_policy[:, None], position, draws.negative.long()]",
+        "code = codes[draws.sub_policy[:, None], 0 * position, draws.negative.long()]",
+        AUTOAUGMENT,
+    ),
+    Mutant(
+        "operations are applied where they should not be",
+        "gnp/data/autoaugment.py",
+        "applied = draws.uniform < probabilities[draws.sub_policy]",
+        "applied = draws.uniform >= probabilities[draws.sub_policy]",
+        AUTOAUGMENT,
+    ),
+    Mutant(
+        "groups are mixed up",
+        "gnp/data/autoaugment.py",
+        "by_code = code.argsort(dim=0, stable=True)",
+        "by_code = code.argsort(dim=0, stable=True, descending=True)",
+        AUTOAUGMENT,
+    ),
+    Mutant(
+        "a translation goes the other way",
+        "gnp/data/autoaugment.py",
+        "target, source = max(pixels, 0), max(-pixels, 0)",
+        "target, source = max(-pixels, 0), max(pixels, 0)",
+        AUTOAUGMENT,
+    ),
+    Mutant(
+        "normalised without the mean",
+        "gnp/data/loader.py",
+        "[-m / s for m, s in zip(mean, std, strict=True)]",
+        "[0 * m / s for m, s in zip(mean, std, strict=True)]",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "images are not shuffled",
+        "gnp/data/loader.py",
+        "order = torch.randperm(len(train), generator=generator, device=train.labels.device)",
+        "order = torch.arange(len(train), device=train.labels.device)",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "drop_last is inverted",
+        "gnp/data/loader.py",
+        "    if drop_last:\n",
+        "    if not drop_last:\n",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "labels of other images",
+        "gnp/data/loader.py",
+        "train.labels[chosen]",
+        "train.labels[chosen.flip(0)]",
+        AUGMENTATION,
+    ),
+    Mutant(
+        "AutoAugment is left out",
+        "gnp/data/loader.py",
+        "images = augmentation.whole_epoch(train.images, generator)",
+        "images = train.images",
+        ASSEMBLER,
+    ),
+    Mutant(
+        "validation images are trained on",
+        "gnp/data/dataset.py",
+        'train.take(_first(order, held_out, per_class, "train_per_class"))',
+        'train.take(_first(order, 0, per_class, "train_per_class"))',
+        DATASETS,
+    ),
+    Mutant(
+        "held-out images are evaluated as the test set",
+        "gnp/data/dataset.py",
+        '        evaluated = "validation"\n',
+        "",
+        VALIDATION,
+    ),
+    Mutant(
+        "one subset whatever its seed",
+        "gnp/data/dataset.py",
+        "torch.Generator().manual_seed(settings.subset_seed)",
+        "torch.Generator().manual_seed(0)",
+        DATASETS,
+    ),
+    Mutant(
+        "synthetic tests on its training pictures",
+        "gnp/data/sources/synthetic.py",
+        "draw_synthetic(classes, settings.synthetic_test_per_class, seed + 1)",
+        "draw_synthetic(classes, settings.synthetic_test_per_class, seed)",
+        DATASETS,
+    ),
+    Mutant(
+        "other test images are not noticed",
+        "gnp/data/subset.py",
+        "    if digest_of_all(test) != subset.test:\n",
+        "    if not subset.test:\n",
+        SUBSET,
+    ),
+    Mutant(
+        "a folder appears image by image",
+        "gnp/data/subset.py",
+        'partial = root.with_name(f".{root.name}.partial")',
+        "partial = root",
+        SUBSET,
+    ),
+    Mutant(
+        "a digest of the shape, not of the pixels",
+        "gnp/data/subset.py",
+        "hashlib.sha256(image.numpy().tobytes())",
+        "hashlib.sha256(str(image.shape).encode())",
+        SUBSET,
+    ),
+]
+
+NETWORKS = [
+    Mutant(
+        "ShakeDrop's factor from 0 to 1",
+        "models/pyramidnet.py",
+        "torch.where(kept, 1.0, 2 * draws[1] - 1)",
+        "torch.where(kept, 1.0, draws[1])",
+        SHAKE,
+    ),
+    Mutant(
+        "ShakeDrop is evaluated without its mean",
+        "models/pyramidnet.py",
+        "return x * self.keep_probability",
+        "return x",
+        SHAKE,
+    ),
+    Mutant(
+        "Shake-Shake's backward gate is the forward one",
+        "models/shake_shake.py",
+        "return _Mix.apply(a, b, gates[0], gates[1])",
+        "return _Mix.apply(a, b, gates[0], gates[0])",
+        SHAKE,
+    ),
+]
+
+HANDED_ON = [
+    Mutant(
+        f"not handed on: {what}",
+        "gnp/training/build.py",
+        old,
+        new,
+        ASSEMBLER,
+    )
+    for what, old, new in [
+        ("r", "        r=settings.r,\n", ""),
+        ("alpha", "        alpha=settings.alpha,\n", ""),
+        ("model", "        model=model,\n", ""),
+        ("max_grad_norm", "        max_grad_norm=config.training.max_grad_norm,\n", ""),
+        (
+            "normalize_reference",
+            "        normalize_reference=settings.normalize_reference,\n",
+            "",
+        ),
+        ("epsilon", "        epsilon=settings.epsilon,\n", ""),
+        ("batch_statistics", "        batch_statistics=settings.batch_statistics,\n", ""),
+        ("replay_draws", "        replay_draws=settings.replay_draws,\n", ""),
+        ("true_gradient", "        true_gradient=settings.true_gradient,\n", ""),
+        ("adaptive", "        adaptive=settings.adaptive,\n", ""),
+        ("adaptive_eta", "        adaptive_eta=settings.adaptive_eta,\n", ""),
+        ("direction_every", "        direction_every=settings.direction_every,\n", ""),
+        ("lr", "lr=settings.lr, weight_decay=0.0,", "lr=0.1, weight_decay=0.0,"),
+    ]
+]
+
+MADE_BY_BUILD = [
+    Mutant(name, "gnp/training/build.py", old, new, ASSEMBLER)
+    for name, old, new in [
+        (
+            "decay in the update and in the loss are exchanged",
+            'decay = "l2" if settings.weight_decay_in == "loss" else "weight_decay"',
+            'decay = "weight_decay" if settings.weight_decay_in == "loss" else "l2"',
+        ),
+        (
+            "decay_norms_and_biases is inverted",
+            "    if settings.decay_norms_and_biases:\n",
+            "    if not settings.decay_norms_and_biases:\n",
+        ),
+        (
+            "norms and biases are decayed, weights are not",
+            '{"params": [p for p in parameters if p.ndim > 1], decay: settings.weight_decay}',
+            '{"params": [p for p in parameters if p.ndim < 1], decay: settings.weight_decay}',
+        ),
+        (
+            "the remainder batch is no step",
+            "steps = whole if training.drop_last or not rest else whole + 1",
+            "steps = whole",
+        ),
+        (
+            "schedule_every=epoch is ignored",
+            'every = steps if training.schedule_every == "epoch" else 1',
+            "every = 1",
+        ),
+        (
+            "epochs of the penalty's warm-up are taken as steps",
+            "settings.penalty_warmup_epochs * steps",
+            "settings.penalty_warmup_epochs",
+        ),
+        (
+            "the cosine's end is off by an epoch",
+            "cosine(training.epochs * steps, every)",
+            "cosine((training.epochs + 1) * steps, every)",
+        ),
+    ]
+]
+
+RUN = [
+    Mutant(name, "gnp/training/run.py", old, new, ASSEMBLER)
+    for name, old, new in [
+        (
+            "the data generator is not reseeded",
+            'self.generator.manual_seed(stream_seed(config.seed, "data", epoch))',
+            "self.generator.initial_seed()",
+        ),
+        (
+            "every epoch has the same data",
+            'stream_seed(config.seed, "data", epoch)',
+            'stream_seed(config.seed, "data")',
+        ),
+        (
+            "the network's generator is not reseeded",
+            'torch.manual_seed(stream_seed(config.seed, f"network/{rank}" if rank else "network", '
+            "epoch))",
+            "torch.initial_seed()",
+        ),
+        (
+            "every epoch has the same dropout",
+            'f"network/{rank}" if rank else "network", epoch)',
+            'f"network/{rank}" if rank else "network")',
+        ),
+        (
+            "one initialisation whatever the seed",
+            'stream_seed(config.seed, "initialisation")',
+            'stream_seed(0, "initialisation")',
+        ),
+        (
+            "evaluation on the training images",
+            "evaluated = self._evaluate(self.data)",
+            "evaluated = self._evaluate(replace(self.data, evaluation=self.data.train))",
+        ),
+        (
+            "the fit is that of the evaluated images",
+            "self._evaluate(replace(self.data, evaluation=self.data.train))",
+            "self._evaluate(self.data)",
+        ),
+        (
+            "not handed on: label smoothing",
+            "            label_smoothing=config.training.label_smoothing,\n",
+            "",
+        ),
+        (
+            "not handed on: sharpness_batch",
+            "            sharpness_batch=config.training.sharpness_batch,\n",
+            "",
+        ),
+        (
+            "not handed on: reference_every",
+            "            reference_every=config.optimizer.reference_every,\n",
+            "",
+        ),
+        (
+            "not handed on: train_metrics",
+            "            metrics_of=config.training.train_metrics,\n",
+            "",
+        ),
+        (
+            "not handed on: drop_last",
+            "            config.training.drop_last,\n",
+            "            True,\n",
+        ),
+        (
+            "the learning rate is that after the epoch",
+            '            "learning_rate": learning_rate,',
+            '            "learning_rate": self.optimizer.param_groups[0]["lr"],',
+        ),
+        (
+            "training loss and error are those of the evaluation",
+            '"train_loss": train.loss,\n            "train_error": train.error,',
+            '"train_loss": evaluated.loss,\n            "train_error": evaluated.error,',
+        ),
+    ]
+]
+
+SUMMARY = [
+    Mutant(name, "gnp/training/summary.py", old, new, ASSEMBLER)
+    for name, old, new in [
+        (
+            "the best epoch is chosen by the training error",
+            "min(lines, key=lambda line: line[error])",
+            'min(lines, key=lambda line: line["train_error"])',
+        ),
+        (
+            "the best epoch is the worst",
+            "best = min(lines",
+            "best = max(lines",
+        ),
+        (
+            "the final error is the best one",
+            "error: lines[-1][error],",
+            "error: best[error],",
+        ),
+        (
+            "the number of training images is that of the evaluation",
+            '"train_images": len(data.train)',
+            '"train_images": len(data.evaluation)',
+        ),
+    ]
+]
+
+NUMBERS = [
+    Mutant(
+        "population in place of sample deviation",
+        "gnp/statistics/means.py",
+        "statistics.stdev(values)",
+        "statistics.pstdev(values)",
+        TABLES,
+    ),
+    Mutant(
+        "the median in place of the mean",
+        "gnp/statistics/means.py",
+        "statistics.fmean(values)",
+        "statistics.median(values)",
+        TABLES,
+    ),
+    Mutant(
+        "the highest mean is the best",
+        "gnp/statistics/means.py",
+        "value.mean == min(means)",
+        "value.mean == max(means)",
+        f"{TABLES} {STUDIES}",
+    ),
+    Mutant(
+        "one alone is the best",
+        "gnp/statistics/means.py",
+        "len(means) > 1 and",
+        "len(means) > 0 and",
+        STUDIES,
+    ),
+    Mutant(
+        "last and best epoch are exchanged",
+        "gnp/tables/collect.py",
+        'f.error if self.error_of == "last" else f.best_error',
+        'f.best_error if self.error_of == "last" else f.error',
+        TABLES,
+    ),
+    Mutant(
+        "the difference is the published minus ours",
+        "gnp/tables/collect.py",
+        "return self.error.mean - self.published.error",
+        "return self.published.error - self.error.mean",
+        TABLES,
+    ),
+    Mutant(
+        "rivals of all columns",
+        "gnp/tables/collect.py",
+        "if (cell.row, cell.column) == (result.cell.row, result.cell.column)",
+        "if cell.row == result.cell.row",
+        TABLES,
+    ),
+    Mutant(
+        "the official code's augmentation in every table",
+        "gnp/tables/spec.py",
+        'self.column.official_augmentation if self.fidelity == "official" else None',
+        "self.column.official_augmentation",
+        TABLES,
+    ),
+    Mutant(
+        "a column has all seeds",
+        "gnp/tables/spec.py",
+        "return self.seeds[: cell.column.seeds]",
+        "return self.seeds",
+        TABLES,
+    ),
+]
+
+AREAS = {
+    "arithmetic": ARITHMETIC,
+    "loop": LOOP,
+    "data": DATA,
+    "networks": NETWORKS,
+    "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN],
+    "summary": SUMMARY,
+    "statistics and tables": NUMBERS,
+}
+MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]
