@@ -52,6 +52,10 @@ SUBSET = "tests/test_image_subset.py"
 TABLES = "tests/test_tables.py"
 STUDIES = "tests/test_parameter_study.py"
 TRACKING = "tests/test_tracking.py"
+RECORDS = "tests/test_records.py"
+POOL = "tests/test_pool.py"
+ARRIVAL = "tests/test_gnp_arrival.py"
+BASES = "tests/test_gnp_bases.py"
 SHAKE = "tests/test_stochastic_networks.py"
 
 ARITHMETIC = [
@@ -163,15 +167,15 @@ ARITHMETIC = [
     Mutant(
         "one gradient is taken at r in place of alpha·r",
         "gnp/optim/mix.py",
-        "[group.r * group.alpha for group in groups]",
-        "[group.r for group in groups]  # mutated",
+        "[group.climb * group.alpha for group in groups]",
+        "[group.climb for group in groups]  # mutated",
         ECONOMY,
     ),
     Mutant(
         "one gradient with a normalised reference at alpha·r",
         "gnp/optim/mix.py",
-        "return _ascent(old, [group.r for group in groups])",
-        "return _ascent(old, [group.alpha * group.r for group in groups])",
+        "return _ascent(old, [group.climb for group in groups])",
+        "return _ascent(old, [group.alpha * group.climb for group in groups])",
         ECONOMY,
     ),
     Mutant(
@@ -256,9 +260,8 @@ ARITHMETIC = [
     Mutant(
         "no decay in the second gradient",
         "gnp/optim/gnp.py",
-        "                yield\n            add_l2(groups, self._scale.of)\n"
-        "        self._reference.prepare(",
-        "                yield\n        self._reference.prepare(",
+        "            first.refuse_lone(groups)\n            add_l2(groups, self._scale.of)\n",
+        "            first.refuse_lone(groups)\n",
         VARIANTS,
     ),
     Mutant(
@@ -441,8 +444,8 @@ ARITHMETIC = [
     Mutant(
         "processes climb together though they should not",
         "gnp/optim/processes.py",
-        "return InBackward() if self._together or alone or not climbs else AtTheEnd(self._ddp)",
-        "return InBackward()",
+        "if self._together or alone or not climbs:",
+        "if True:",
         MATRIX,
         slow=True,
     ),
@@ -501,9 +504,55 @@ ARITHMETIC = [
     Mutant(
         "a wrapped base loses its state",
         "gnp/optim/wrapper.py",
-        "        self.state = state\n\n    def _fix",
-        "\n    def _fix",
-        PROMISES,
+        "        if not self._building:\n            self.base.state = state",
+        "        self.base.state = state",
+        f"{PROMISES} {BASES}",
+    ),
+]
+
+ARRIVAL_AND_BASES = [
+    *(
+        Mutant(name, "gnp/optim/arrival.py", old, new, ARRIVAL)
+        for name, old, new in [
+            (
+                "a pass without backward is taken",
+                "if self.loss is not None and not any_gradient(self._groups):",
+                "if False:",
+            ),
+            (
+                "stale gradients are taken",
+                "if self._marks and all(mark.stale for mark in self._marks):",
+                "if False:",
+            ),
+            (
+                "accumulated gradients are taken",
+                "if any(mark.added_to for mark in self._marks):",
+                "if False:",
+            ),
+            ("Accelerate's accumulation is taken", "num_steps) > 1:", "num_steps) > 99:"),
+        ]
+    ),
+    *(
+        Mutant(name, "gnp/optim/bases.py", old, new, BASES)
+        for name, old, new in [
+            (
+                "only the first base steps",
+                "        for base in self.bases:\n            base.step()",
+                "        for base in self.bases[:1]:\n            base.step()",
+            ),
+            (
+                "a parameter may be in two bases",
+                "if len(set(parameters)) < len(parameters):",
+                "if False:",
+            ),
+        ]
+    ),
+    Mutant(
+        "a base that maximises climbs where L grows",
+        "gnp/optim/groups.py",
+        "-self.r if self.maximizes else self.r",
+        "self.r",
+        BASES,
     ),
 ]
 
@@ -637,9 +686,23 @@ LOOP = [
     Mutant(
         "the cosine ends at half",
         "gnp/training/loop.py",
-        "math.cos(math.pi * t / total_steps)",
-        "math.cos(math.pi / 2 * t / total_steps)",
+        "math.cos(math.pi * t / (total_steps - warmup_steps))",
+        "math.cos(math.pi / 2 * t / (total_steps - warmup_steps))",
         COSINE,
+    ),
+    Mutant(
+        "no warm-up of the learning rate",
+        "gnp/training/loop.py",
+        "        if step < warmup_steps:\n            return step / warmup_steps\n",
+        "",
+        f"{TRAINING}::test_the_learning_rate_grows_linearly_from_0_before_a_cosine_over_the_rest",
+    ),
+    Mutant(
+        "schedule-free bases are evaluated at their training weights",
+        "gnp/training/loop.py",
+        "    optimizer.eval()  #",
+        "    optimizer.train()  #",
+        f"{TRAINING}::test_schedule_free_bases_are_evaluated_and_saved_at_their_average",
     ),
     Mutant(
         "an epoch's rate is that of its end",
@@ -953,8 +1016,8 @@ MADE_BY_BUILD = [
         ),
         (
             "the cosine's end is off by an epoch",
-            "cosine(training.epochs * steps, every)",
-            "cosine((training.epochs + 1) * steps, every)",
+            "cosine(training.epochs * steps, every, ",
+            "cosine((training.epochs + 1) * steps, every, ",
         ),
     ]
 ]
@@ -1128,13 +1191,294 @@ NUMBERS = [
     ),
 ]
 
+READING = [
+    Mutant(name, "gnp/tracking/reading.py", old, new, RECORDS)
+    for name, old, new in [
+        (
+            "the files' checksums are not compared",
+            "if name != CHECKPOINT and _checksum_of(folder / name) != checksum:",
+            "if False:",
+        ),
+        (
+            "a missing file is passed over",
+            "            if name == CHECKPOINT:  #",
+            "            if True:  #",
+        ),
+        (
+            "the summary's own checksum is not compared",
+            'if {"schema", "files", "sha256"} & summary.keys() and not fits_its_checksum(summary):',
+            "if False:",
+        ),
+        (
+            "a summary may leave its checksum out",
+            'if {"schema", "files", "sha256"} & summary.keys() and',
+            'if "sha256" in summary and',
+        ),
+        (
+            "another run's summary is taken",
+            "        if recorded != summary[key]:",
+            "        if False:",
+        ),
+        (
+            "a record may lie in another run's place",
+            "if folder.absolute().parts[-len(place.parts) :] != place.parts:",
+            "if False:",
+        ),
+        (
+            "fewer epochs than the config's are enough",
+            'if summary["epochs"] != epochs:',
+            "if False:",
+        ),
+        (
+            "fewer lines than epochs are enough",
+            'if len(metrics) != summary["epochs"]:',
+            'if len(metrics) > summary["epochs"]:',
+        ),
+        (
+            "the final error need not be the last line's",
+            'if errors[-1] != summary["final"][error]:',
+            "if False:",
+        ),
+        (
+            "the best epoch need not be the best",
+            'if summary["best"] != {"epoch": errors.index(best) + 1, error: best}:',
+            "if False:",
+        ),
+        (
+            "a bad line ends the read",
+            'raise DamagedRecord(path, f"line {epoch} is no JSON ({error})") from error',
+            "break",
+        ),
+        (
+            "epochs in any order",
+            'if line.get("epoch") != epoch or',
+            'if line.get("epoch") is None or',
+        ),
+        (
+            "a last line that is cut short counts as whole",
+            "    if rest and whole:",
+            "    if False:",
+        ),
+        (
+            "any number is an error",
+            "return is_number and math.isfinite(value) and low <= value <= high",
+            "return is_number",
+        ),
+        (
+            "true is a number",
+            " and not isinstance(value, bool)\n    return is_number",
+            "\n    return is_number",
+        ),
+        (
+            "NaN is read as a number",
+            "entry = json.loads(line, parse_constant=_no_number)",
+            "entry = json.loads(line, parse_constant=lambda text: 5.0)",
+        ),
+    ]
+]
+
+RECORD = [
+    Mutant(name, "gnp/tracking/record.py", old, new, f"{RECORDS} {TRACKING}")
+    for name, old, new in [
+        (
+            "another config is gone on with",
+            "    if difference := config_difference(recorded, wanted, unrecorded):",
+            "    if difference := []:",
+        ),
+        (
+            "other data are gone on with",
+            "    if recorded not in (None, wanted):",
+            "    if False:",
+        ),
+        (
+            "a deleted config is replaced by the command's",
+            "        if self.config_hash not in begun_with:\n            raise",
+            "        if False:\n            raise",
+        ),
+        (
+            "a config with other values than begun with is believed",
+            "elif begun_with and config_hash(recorded) not in begun_with:",
+            "elif False:",
+        ),
+        (
+            "a removed folder is made again",
+            "        except OSError as error:\n            raise RecordGone(",
+            "        except OSError as error:\n            return\n            raise RecordGone(",
+        ),
+        (
+            "a run is not locked",
+            "        if self._lock is None:\n            who = holder(self.folder)",
+            "        if False:\n            who = holder(self.folder)",
+        ),
+        (
+            "a damaged summary stays",
+            "        self.put_aside(SUMMARY)  #",
+            "        pass  #",
+        ),
+        (
+            "metrics are not written again from the checkpoint",
+            "if not path.is_file() or path.read_bytes() != text.encode():",
+            "if not path.is_file():",
+        ),
+    ]
+]
+
+COMPARE = [
+    Mutant(name, "gnp/tracking/compare.py", old, new, f"{RECORDS} {TRACKING} {STUDIES}")
+    for name, old, new in [
+        (
+            "a setting that is not named counts as not set",
+            "    left, right = known | left, known | right\n",
+            "",
+        ),
+        (
+            "the runtime is part of the identity",
+            '(*PLACES, ("runtime",), ("wandb",))',
+            '(*PLACES, ("wandb",))',
+        ),
+        (
+            "settings that only one side has are not compared",
+            "sorted(left.keys() | right.keys())",
+            "sorted(left.keys() & right.keys())",
+        ),
+    ]
+]
+
+CHECKPOINTS = [
+    Mutant(name, "gnp/training/checkpoint.py", old, new, RECORDS)
+    for name, old, new in [
+        (
+            "a changed checkpoint is believed",
+            'if state.pop("digest", None) != digest_of(state):',
+            'if state.pop("digest", None) is None:',
+        ),
+        (
+            "another run's checkpoint is believed",
+            "            if state.get(name) != ours:",
+            "            if False:",
+        ),
+        (
+            "a checkpoint of any epoch is believed",
+            "if not 1 <= epoch <= self._epochs or [",
+            "if False and [",
+        ),
+        (
+            "the checkpoint before is not kept",
+            "                os.replace(self._last, self._previous)\n",
+            "                pass\n",
+        ),
+        (
+            "the checkpoint before stays for ever",
+            "        self._previous.unlink(missing_ok=True)",
+            "        pass",
+        ),
+        (
+            "what cannot be read again is saved",
+            "            if not self._proven:",
+            "            if False:",
+        ),
+        (
+            "the digest is of the shapes alone",
+            "        yield value.reshape(-1).view(torch.uint8).numpy().data\n",
+            "",
+        ),
+    ]
+]
+
+FOUND = [
+    Mutant(name, "gnp/jobs/finished.py", old, new, RECORDS)
+    for name, old, new in [
+        (
+            "records are not compared with what is wanted",
+            "    if wanted is not None and (",
+            "    if False and (",
+        ),
+        (
+            "runs on other data are compared",
+            "    _leave_out_other_data(read.values())\n",
+            "",
+        ),
+        (
+            "a damaged record ends the reading",
+            "        except DamagedRecord as error:\n            records.damaged",
+            "        except KeyError as error:\n            records.damaged",
+        ),
+        (
+            "a table of other settings is shown empty",
+            "if others and not any(records.finished for records in read.values()):",
+            "if False:",
+        ),
+    ]
+]
+
+JOBS = [
+    Mutant(name, file, old, new, f"{RECORDS} {POOL}")
+    for name, file, old, new in [
+        (
+            "the seed is not put into a cell's config",
+            "gnp/jobs/wanted.py",
+            'return {**config, "seed": run.seed}',
+            "return dict(config)",
+        ),
+        (
+            "one config for all seeds wherever the seed is",
+            "gnp/jobs/wanted.py",
+            'if several and any("seed}" in text for text in',
+            'if False and any("seed}" in text for text in',
+        ),
+        (
+            "a pool takes any record",
+            "gnp/jobs/pool.py",
+            "found = find_record(run, self._root, self._wanted, unrecorded())",
+            "found = find_record(run, self._root, None, unrecorded())",
+        ),
+        (
+            "a file in the way ends the pool",
+            "gnp/jobs/pool.py",
+            "            except OSError as error:  # a folder",
+            "            except KeyError as error:  # a folder",
+        ),
+        (
+            "last week's reason is shown",
+            "gnp/jobs/pool.py",
+            "            log.seek(child.log_before)\n",
+            "",
+        ),
+        (
+            "a record of other settings does not end the check",
+            "gnp/jobs/check.py",
+            "    if complaints:\n",
+            "    if False:\n",
+        ),
+    ]
+]
+
+SIGNALS = [
+    Mutant(
+        "a signal ends a write in its middle",
+        "gnp/interruptions.py",
+        "        signal.signal(number, hold)\n",
+        "        pass\n",
+        "tests/test_interruptions.py",
+    ),
+    Mutant(
+        "a signal in the last part is lost",
+        "gnp/interruptions.py",
+        "        yield let_through\n        let_through()\n",
+        "        yield let_through\n",
+        "tests/test_interruptions.py",
+    ),
+]
+
 AREAS = {
-    "arithmetic": ARITHMETIC,
+    "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
     "loop": LOOP,
     "data": DATA,
     "networks": NETWORKS,
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN],
     "summary": SUMMARY,
+    "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS],
+    "jobs": [*FOUND, *JOBS, *SIGNALS],
     "statistics and tables": NUMBERS,
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]
