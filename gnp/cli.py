@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
 from gnp.interruptions import raise_on_signals
+from gnp.machine import refusal
 
-USAGE_ERROR, INTERRUPTED = 2, 130
+FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
 
 
@@ -28,8 +29,8 @@ def run_cli(
 ) -> int:
     """Call a ``@hydra.main`` function. Returns the exit status.
 
-    Errors of the user (``UserError``, and what Hydra and OmegaConf refuse) are printed as one
-    message; any other exception keeps its traceback.
+    Errors of the user (``UserError``, and what Hydra and OmegaConf refuse) and what the machine
+    refuses (memory, files) are printed as one message; any other exception keeps its traceback.
 
     Args:
         main: the decorated function.
@@ -40,6 +41,7 @@ def run_cli(
     # Hydra then raises what it would otherwise print and turn into exit(1).
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.raiseExceptions = False  # a full disk behind stdout is no reason for tracebacks
     raise_on_signals()
     try:
         main()
@@ -58,6 +60,10 @@ def run_cli(
         return _complain(message, USAGE_ERROR)
     except KeyboardInterrupt:
         return _complain("stopped; the same command goes on from here", INTERRUPTED)
+    except Exception as error:
+        if (message := refusal(error)) is None:
+            raise
+        return _complain(message, FAILED)
     return 0
 
 
@@ -94,6 +100,15 @@ def _options_in_folders(group: str, message: str) -> list[str]:
 
 
 def _complain(message: str, status: int) -> int:
-    sys.stdout.flush()
-    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    # Where stdout or stderr is a full disk or a closed pipe, the exit status has to say it.
+    for file, line in ((sys.stdout, ""), (sys.stderr, f"{_program()}: {message}\n")):
+        try:
+            file.write(line)
+            file.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # for the flush at the end
     return status
+
+
+def _program() -> str:
+    return os.path.basename(sys.argv[0])

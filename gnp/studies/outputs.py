@@ -15,15 +15,15 @@ from gnp.studies.text import notes, to_csv, to_markdown, to_terminal
 
 
 def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> None:
-    """Read the records, write the outputs, print the grid and the outputs' paths.
+    """Read the records, print the grid, write the outputs, print their paths.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
+        StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
     study = collect(spec, root, command, wanted, defaults())
-    paths = write_outputs(study)
-    show(console, study, [to_terminal(study)], notes(study), paths)
+    show(console, study, [to_terminal(study)], notes(study), write_outputs)
 
 
 def write_outputs(study: StudyResult) -> list[Path]:
