@@ -20,10 +20,12 @@ from yaml import YAMLError
 
 from gnp.errors import UserError
 from gnp.interruptions import raise_on_signals
+from gnp.machine import refusal as refusal_by_the_machine
 from gnp.settings.dataset import no_such
 from gnp.settings.overrides import inherited_search_path
 
-USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141  # the last two: 128 + the signal, as shells do
+# The last two are 128 + the signal, as shells have it.
+FAILED, USAGE_ERROR, INTERRUPTED, READER_GONE = 1, 2, 130, 141
 COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")  # packages that read what the user wrote
 PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
 
@@ -35,8 +37,9 @@ def run_cli(
 ) -> int:
     """Call a ``@hydra.main`` function. Returns the exit status.
 
-    Errors of the user (``UserError``, and what Hydra, OmegaConf and YAML refuse) and of the machine
-    (``OSError``) are printed as one message; any other exception keeps its traceback.
+    Errors of the user (``UserError``, and what Hydra, OmegaConf and YAML refuse) and what the
+    machine refuses (memory, files) are printed as one message; any other exception keeps its
+    traceback.
 
     Args:
         main: the decorated function.
@@ -48,6 +51,7 @@ def run_cli(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     JobReturn.return_value = property(_value_or_error, JobReturn.return_value.fset)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.raiseExceptions = False  # a full disk behind stdout is no reason for tracebacks
     raise_on_signals()
 
     def told() -> int:
@@ -74,7 +78,7 @@ def _value_or_error(job: JobReturn) -> Any:
 def run_script(main: Callable[[], int]) -> int:
     """Call a script's function. Returns the exit status.
 
-    An error of the user (``UserError``) or of the machine (``OSError``) is printed as one message;
+    An error of the user (``UserError``) or what the machine refuses is printed as one message;
     where the reader of the output is gone (``| head``), the script ends without one.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -90,11 +94,10 @@ def run_script(main: Callable[[], int]) -> int:
         # Python flushes once more when it ends; that must not meet the closed pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
-    except OSError as error:
-        if error.errno is None:
+    except Exception as error:
+        if (message := refusal_by_the_machine(error)) is None:
             raise
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return _complain(f"{where}{error.strerror}", 1)
+        return _complain(message, FAILED)
     return status
 
 
@@ -204,6 +207,15 @@ def _options(group: str, message: str, listed: Iterable[str]) -> list[str]:
 
 
 def _complain(message: str, status: int) -> int:
-    sys.stdout.flush()
-    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    # Where stdout or stderr is a full disk or a closed pipe, the exit status has to say it.
+    for file, line in ((sys.stdout, ""), (sys.stderr, f"{_program()}: {message}\n")):
+        try:
+            file.write(line)
+            file.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # for the flush at the end
     return status
+
+
+def _program() -> str:
+    return os.path.basename(sys.argv[0])

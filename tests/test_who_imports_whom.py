@@ -81,11 +81,12 @@ def test_no_two_files_import_each_other_even_by_a_detour():
     ("room", "may_import"),
     [
         ("gnp.errors", []),
+        ("gnp.machine", []),
         ("gnp.settings", ["gnp.errors"]),
         ("gnp.optim", []),
         ("models", []),
         ("gnp.data", ["gnp.settings", "gnp.errors"]),
-        ("gnp.tracking", ["gnp.settings", "gnp.errors"]),
+        ("gnp.tracking", ["gnp.settings", "gnp.errors", "gnp.machine"]),
         ("gnp.jobs", ["gnp.settings", "gnp.tracking", "gnp.statistics", "gnp.errors", "gnp.cli"]),
     ],
 )

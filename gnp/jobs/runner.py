@@ -16,6 +16,7 @@ from gnp.jobs.wanted import Wanted, WantedConfigs
 from gnp.settings import unrecorded
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
+from gnp.tracking.files import StorageError
 
 
 class RunsFailed(UserError):
@@ -60,18 +61,23 @@ def reproduce(
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
         RunsFailed: names the runs that failed. The others were trained and rendered.
         RecordsLeftOut: records that were there could not be used.
+        StorageError: no run failed, but the outputs could not be written.
     """
     wanted = WantedConfigs(spec, how.root)
     check_records(spec, runs, how.root, wanted)
     failed = train_missing(spec, runs, how, train, wanted)
     if how.dry_run:
         return
-    warnings = render(wanted)
+    complaints = [f"  {failure}" for failure in failed]
+    warnings: Sequence[str] = ()
+    try:
+        warnings = render(wanted)
+    except StorageError as error:
+        if not failed:
+            raise
+        complaints.append(str(error))
     if failed:
-        raise RunsFailed(
-            f"{len(failed)} of {len(runs)} runs failed:\n"
-            + "\n".join(f"  {failure}" for failure in failed)
-        )
+        raise RunsFailed(f"{len(failed)} of {len(runs)} runs failed:\n" + "\n".join(complaints))
     refuse_to_pass_over(warnings)
 
 

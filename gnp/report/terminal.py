@@ -1,7 +1,8 @@
 """Tables and studies on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +10,8 @@ from rich.text import Text
 
 from gnp.jobs import SeriesResult
 from gnp.report.grid import Grid
+
+R = TypeVar("R", bound=SeriesResult)
 
 
 def grid_table(title: str, grid: Grid, kept: Sequence[int] | None = None) -> Table:
@@ -36,12 +39,17 @@ def natural_width(table: Table) -> int:
 
 def show(
     console: Console,
-    result: SeriesResult,
+    result: R,
     tables: Sequence[Table],
     notes: Sequence[str],
-    paths: Sequence[Path],
+    write: Callable[[R], Sequence[Path]],
 ) -> None:
-    """Print a table's or a study's grids, all that must be read with them, and its files."""
+    """Print a table's or a study's grids and all that must be read with them, then write its files
+    and print their paths.
+
+    Raises:
+        StorageError: the files could not be written; what is shown is complete.
+    """
     console.print()
     for table in tables:
         # As wide as the table: a line too long for the terminal wraps, but no number is cut.
@@ -50,4 +58,4 @@ def show(
         console.print(Text(line))
     if missing := result.missing_commands:
         console.print(Text(f"{len(missing)} runs are missing, the first: {missing[0]}"))
-    console.print("\nwritten:", *(Text(f"  {path}") for path in paths), sep="\n")
+    console.print("\nwritten:", *(Text(f"  {path}") for path in write(result)), sep="\n")

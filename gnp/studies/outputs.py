@@ -15,16 +15,16 @@ from gnp.studies.text import notes, to_csv, to_markdown, to_terminal
 
 
 def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> list[str]:
-    """Read the records, write the outputs, print the grid and the outputs' paths. Returns warnings
+    """Read the records, print the grid, write the outputs, print their paths. Returns warnings
     about records that are left out.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
+        StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
     study = collect(spec, root, command, wanted, unrecorded())
-    paths = write_outputs(study)
-    show(console, study, [to_terminal(study)], notes(study), paths)
+    show(console, study, [to_terminal(study)], notes(study), write_outputs)
     return study.warnings
 
 

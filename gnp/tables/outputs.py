@@ -16,17 +16,17 @@ from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
 
 
 def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> list[str]:
-    """Read the records, write the outputs, print the table and the outputs' paths. Returns warnings
+    """Read the records, print the table, write the outputs, print their paths. Returns warnings
     about records that are left out.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
+        StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
     table = collect(spec, root, command, wanted, unrecorded())
-    paths = write_outputs(table)
     shown = to_terminal(table, console.width if console.is_terminal else None)
-    show(console, table, shown, notes(table), paths)
+    show(console, table, shown, notes(table), write_outputs)
     return table.warnings
 
 

@@ -11,31 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from gnp.errors import UserError
+from gnp.machine import cure
 
-WRITABLE = "make it writable, or take another place (root=…)"
-UNABLE = "its file system cannot do that; take a place on another one (root=…)"
-FOLDERS = (
-    "what it lies in has to be a folder that exists; mend that, or take another place (root=…)"
-)
-CURES = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some of your quota",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-    errno.EMFILE: "raise the limit on open files (ulimit -n)",
-    errno.ENFILE: "close some of the machine's open files",
-    errno.ENOMEM: "free some memory",
-    errno.EROFS: WRITABLE,
-    errno.EACCES: WRITABLE,
-    errno.EPERM: WRITABLE,
-    errno.ENAMETOOLONG: "take a shorter place (root=…) or name",
-    errno.EISDIR: "a folder is where the file belongs; move it away",
-    errno.ENOTDIR: FOLDERS,
-    errno.ENOENT: FOLDERS,
-    errno.EEXIST: FOLDERS,
-    errno.ELOOP: FOLDERS,
-    errno.ENOSYS: UNABLE,
-    errno.EOPNOTSUPP: UNABLE,
-}
 # What a file system answers that has no such call; any other refusal means that data may be lost.
 NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
 
@@ -58,17 +35,20 @@ def storing(path: str | Path, verb: str = "write") -> Iterator[None]:
 
 
 def storage_error(path: str | Path, error: OSError, verb: str = "write") -> StorageError:
-    cure = CURES.get(error.errno or 0, "mend that")
-    if "root=" not in cure:  # else it may be another command
-        cure += "; the same command then goes on from here"
-    return StorageError(f"cannot {verb} {path} ({error.strerror or error}): {cure}")
+    return StorageError(f"cannot {verb} {path} ({error.strerror or error}): {cure(error)}")
 
 
-def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_atomically(
+    path: str | Path, write: Callable[[IO[bytes]], Any], make_folder: bool = True
+) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then rename it onto ``path``.
 
     A reader, or a run after ``kill -9``, a full disk or a power cut, finds the old file or the new
     one.
+
+    Args:
+        make_folder: make the folder, if it does not exist. Not in a record: one that was removed
+            while its run was at work must not come back as half of it.
 
     Raises:
         StorageError: it could not be written; the old file is as it was.
@@ -79,7 +59,8 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Non
     raw = None
     try:
         with storing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if make_folder:
+                path.parent.mkdir(parents=True, exist_ok=True)
             # "x": made by us. The process's umask decides who reads it, so no chmod is needed,
             # which CIFS and some FUSE file systems refuse.
             raw = _Raw(temporary, "xb")
@@ -147,9 +128,9 @@ def remove_leftovers(folder: Path) -> None:
             file.unlink()
 
 
-def write_text(path: str | Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
+def write_text(path: str | Path, text: str, make_folder: bool = True) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()), make_folder)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: str | Path, value: Any, make_folder: bool = True) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", make_folder)

@@ -145,7 +145,7 @@ class RunRecord:
         proof = {"schema": SCHEMA, "config": self.config_hash, "data": data}
         entry = with_checksum({**environment, **proof})
         self.check_place()
-        write_json(self.folder / ENVIRONMENT, [*starts, entry])
+        write_json(self.folder / ENVIRONMENT, [*starts, entry], make_folder=False)
 
     def set_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Let metrics.jsonl hold these lines, which a checkpoint knows, and no other.
@@ -187,7 +187,7 @@ class RunRecord:
         names = (CONFIG, ENVIRONMENT, METRICS, CHECKPOINT)
         files = {name: file_checksum(self.folder / name) for name in names}
         whole = with_checksum({**summary, "schema": SCHEMA, "files": files})
-        write_json(self.folder / SUMMARY, whole)
+        write_json(self.folder / SUMMARY, whole, make_folder=False)
         return whole
 
     def put_aside(self, name: str) -> None:
@@ -202,7 +202,7 @@ class RunRecord:
         self.check_place()
         if (self.folder / name).is_dir():
             self.put_aside(name)
-        write_text(self.folder / name, text)
+        write_text(self.folder / name, text, make_folder=False)
 
     def _starts(self) -> list[dict[str, Any]]:
         try:

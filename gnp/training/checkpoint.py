@@ -66,7 +66,7 @@ class Checkpoints:
         whole = {**content, "digest": digest_of(content)}
         fresh = self._last.with_name(f".{CHECKPOINT}-new.tmp")
         try:
-            write_atomically(fresh, lambda file: torch.save(whole, file))
+            write_atomically(fresh, lambda file: torch.save(whole, file), make_folder=False)
             if not self._proven:
                 self._read(fresh)
                 self._proven = True
