@@ -109,7 +109,9 @@ def refusal(
     """What Hydra, OmegaConf or YAML refuse, as one message; None for another error."""
     message = str(error).strip()
     if unknown := re.search(r"Could not override '([^']+)'", message):
-        name = getattr(error.__cause__, "full_key", None) or unknown[1]
+        # A name that has a quote in it ends there in the message, but not in its cause; the cause
+        # in turn ends where the config does.
+        name = max(unknown[1], str(getattr(error.__cause__, "full_key", "")), key=len)
         return _unknown(name, error, setting_names, suggest)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_choice(error.missing_cfg_file, message, error.options or [], suggest)

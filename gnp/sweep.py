@@ -7,6 +7,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -61,6 +62,8 @@ def check_sweeps(check: Callable[[DictConfig], Any]) -> None:
         return done
 
     launcher.launch = checked_launch
+    # Hydra's own check ends at the first bad job.
+    Sweeper.validate_batch_is_legal = lambda self, batch: None
 
 
 def _config_of(launcher: Launcher, overrides: Sequence[str]) -> DictConfig:
@@ -70,5 +73,6 @@ def _config_of(launcher: Launcher, overrides: Sequence[str]) -> DictConfig:
 
 
 def _line(number: int, overrides: Sequence[str], error: BaseException) -> str:
-    what = str(error).strip().replace("\n", "\n    ")
+    # Behind an empty line Hydra shows where it has looked.
+    what = str(error).strip().split("\n\nAvailable")[0].replace("\n", "\n    ")
     return f"  {number} ({' '.join(filter_overrides(overrides))}): {what}"

@@ -352,7 +352,10 @@ def command(*arguments, script="train.py"):
         (["experiment=mini/vgg16bn"], "Did you mean 'mini/vgg16_bn'?"),
         (["experiment=vgg_16bn"], "Did you mean 'vgg16_bn'?"),
         (["seed=abc"], "seed: Value 'abc'"),
-        (["experiment=null"], "experiment=null: Config group override must be a string"),
+        (
+            ["experiment=null"],
+            "experiment=null: experiment is one of the choices that --help lists",
+        ),
         (["dataset=synthetic", "dataset.root=/x"], "the source 'synthetic' has no root"),
         (["recipe.gnp.r=1"], "add it with a plus sign: +recipe.gnp.r=…"),
     ],

@@ -72,6 +72,7 @@ def _line(name: str, value: Any, about: str = "") -> str:
         WIDTH,
         initial_indent=head.ljust(COLUMN) if fits else indent,
         subsequent_indent=indent,
+        break_on_hyphens=False,
     )
     return text if fits and about else f"{head}\n{text}".rstrip()
 
