@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 import yaml
-from conftest import CONFIGS, ROOT
+from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
@@ -229,7 +229,7 @@ def command(*arguments, script="train.py"):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
