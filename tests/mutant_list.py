@@ -22,6 +22,7 @@ class Mutant(NamedTuple):
     slow: bool = False
 
 
+RULE = "tests/test_update_rule.py"
 FORMULA = "tests/test_gnp_formula.py"
 VARIANTS = "tests/test_gnp_variants.py"
 PROMISES = "tests/test_gnp_promises.py"
@@ -67,7 +68,7 @@ ARITHMETIC = [
         "gnp/optim/update_rule.py",
         "torch._foreach_norm(halves, 2, dtype=torch.float32)",
         "torch._foreach_norm(halves, 2)",
-        PROMISES,
+        RULE,
     ),
     Mutant(
         "epsilon is subtracted",
@@ -123,7 +124,7 @@ ARITHMETIC = [
         "gnp/optim/update_rule.py",
         "(max_norm / norm).clamp(max=1.0)",
         "(max_norm / norm)",
-        FORMULA,
+        RULE,
     ),
     Mutant(
         "clipping as torch does it",
