@@ -649,6 +649,13 @@ LOOP = [
         "t = min(step - step % every + every - 1, total_steps)",
         COSINE,
     ),
+    Mutant(
+        "processes leave out a row where the rows do not divide",
+        "gnp/training/distributed.py",
+        "images * rank // self.count for rank in",
+        "images // self.count * rank for rank in",
+        "tests/test_shares.py",
+    ),
 ]
 
 DATA = [
@@ -1129,6 +1136,68 @@ NUMBERS = [
     ),
 ]
 
+PRINTED = [
+    Mutant(
+        "missing seeds are not told",
+        "gnp/report/numbers.py",
+        'str(value.n) if seeds in (None, value.n) else f"{value.n} of {seeds}"',
+        "str(value.n)",
+        TABLES,
+    ),
+    Mutant(
+        "numbers for programs are rounded",
+        "gnp/report/numbers.py",
+        '"" if value is None else f"{value:.6g}"',
+        '"" if value is None else f"{value:.3g}"',
+        TABLES,
+    ),
+    Mutant(
+        "the best epoch is compared under our error",
+        "gnp/tables/text.py",
+        "text = format_statistic(result.error, seeds)",
+        "text = format_statistic(result.best, seeds)",
+        TABLES,
+    ),
+    Mutant(
+        "the standard scheme is trained for every r",
+        "gnp/studies/grid.py",
+        "Point(0.0 if alpha == 0 else r, alpha)",
+        "Point(r, alpha)",
+        STUDIES,
+    ),
+    Mutant(
+        "a study's runs are those of its first seed",
+        "gnp/studies/grid.py",
+        "                yield self.run(point, seed)",
+        "                yield self.run(point, self.seeds[0])",
+        STUDIES,
+    ),
+]
+
+RECORDS = [
+    Mutant(
+        "a write that fails leaves litter",
+        "gnp/tracking/files.py",
+        "        Path(temporary).unlink(missing_ok=True)\n",
+        "",
+        TRACKING,
+    ),
+    Mutant(
+        "a file is written where it lies",
+        "gnp/tracking/files.py",
+        'with os.fdopen(handle, "wb") as file:',
+        'os.close(handle)\n        with open(path, "wb") as file:',
+        TRACKING,
+    ),
+    Mutant(
+        "files are their owner's alone",
+        "gnp/tracking/files.py",
+        "        os.chmod(temporary, 0o666 & ~_umask())\n",
+        "",
+        TRACKING,
+    ),
+]
+
 AREAS = {
     "arithmetic": ARITHMETIC,
     "loop": LOOP,
@@ -1136,6 +1205,7 @@ AREAS = {
     "networks": NETWORKS,
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN],
     "summary": SUMMARY,
-    "statistics and tables": NUMBERS,
+    "statistics and tables": [*NUMBERS, *PRINTED],
+    "records": RECORDS,
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]

@@ -75,6 +75,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["f"]
 
 
+def test_a_written_file_may_be_read_by_whom_any_other_may(tmp_path):
+    (tmp_path / "other").touch()
+    write_atomically(tmp_path / "written", lambda file: file.write(b"text"))
+    modes = [(tmp_path / name).stat().st_mode for name in ("other", "written")]
+    assert modes[0] == modes[1]
+
+
 def test_the_environment_names_code_and_versions_and_no_place():
     environment = describe_environment("cpu", ["seed=1", f"root={ROOT}"])
     assert len(environment["code"]["hash"]) == 16
