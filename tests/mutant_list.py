@@ -22,6 +22,7 @@ class Mutant(NamedTuple):
     slow: bool = False
 
 
+RULE = "tests/test_update_rule.py"
 FORMULA = "tests/test_gnp_formula.py"
 VARIANTS = "tests/test_gnp_variants.py"
 PROMISES = "tests/test_gnp_promises.py"
@@ -71,7 +72,7 @@ ARITHMETIC = [
         "gnp/optim/update_rule.py",
         "torch._foreach_norm(halves, 2, dtype=torch.float32)",
         "torch._foreach_norm(halves, 2)",
-        PROMISES,
+        RULE,
     ),
     Mutant(
         "epsilon is subtracted",
@@ -127,7 +128,7 @@ ARITHMETIC = [
         "gnp/optim/update_rule.py",
         "(max_norm / norm).clamp(max=1.0)",
         "(max_norm / norm)",
-        FORMULA,
+        RULE,
     ),
     Mutant(
         "clipping as torch does it",
@@ -711,6 +712,13 @@ LOOP = [
         "t = min(step - step % every + every - 1, total_steps)",
         COSINE,
     ),
+    Mutant(
+        "processes leave out a row where the rows do not divide",
+        "gnp/training/distributed.py",
+        "images * rank // self.count for rank in",
+        "images // self.count * rank for rank in",
+        "tests/test_shares.py",
+    ),
 ]
 
 DATA = [
@@ -1191,6 +1199,44 @@ NUMBERS = [
     ),
 ]
 
+PRINTED = [
+    Mutant(
+        "missing seeds are not told",
+        "gnp/report/numbers.py",
+        'str(value.n) if seeds in (None, value.n) else f"{value.n} of {seeds}"',
+        "str(value.n)",
+        TABLES,
+    ),
+    Mutant(
+        "numbers for programs are rounded",
+        "gnp/report/numbers.py",
+        '"" if value is None else f"{value:.6g}"',
+        '"" if value is None else f"{value:.3g}"',
+        TABLES,
+    ),
+    Mutant(
+        "the best epoch is compared under our error",
+        "gnp/tables/text.py",
+        "text = format_statistic(result.error, seeds)",
+        "text = format_statistic(result.best, seeds)",
+        TABLES,
+    ),
+    Mutant(
+        "the standard scheme is trained for every r",
+        "gnp/studies/grid.py",
+        "Point(0.0 if alpha == 0 else r, alpha)",
+        "Point(r, alpha)",
+        STUDIES,
+    ),
+    Mutant(
+        "a study's runs are those of its first seed",
+        "gnp/studies/grid.py",
+        "                yield self.run(point, seed)",
+        "                yield self.run(point, self.seeds[0])",
+        STUDIES,
+    ),
+]
+
 READING = [
     Mutant(name, "gnp/tracking/reading.py", old, new, RECORDS)
     for name, old, new in [
@@ -1479,6 +1525,6 @@ AREAS = {
     "summary": SUMMARY,
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS],
     "jobs": [*FOUND, *JOBS, *SIGNALS],
-    "statistics and tables": NUMBERS,
+    "statistics and tables": [*NUMBERS, *PRINTED],
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]

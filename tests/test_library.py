@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from functools import cache
 
 import pytest
 from conftest import ROOT
@@ -16,6 +17,7 @@ OTHERS = (
 )
 
 
+@cache
 def modules_after(statement):
     """The modules that are loaded after a statement, in a new process."""
     code = f"{statement}; import sys; print(*sys.modules)"

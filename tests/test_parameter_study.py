@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 import records
-from conftest import CONFIGS, ROOT
+from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
@@ -422,7 +422,7 @@ def run_study(root, *settings, expect=0, **environment):
         env={**os.environ, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
     return done

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from records import spec, write_record
 
 from gnp.cli import PARENT_VARIABLE
@@ -149,7 +149,7 @@ def test_two_pools_on_one_root_do_each_run_once(tmp_path):
         Pool(list(spec().runs()), root, child, cpu_slots(2, 2)).run()
     """)
     pools = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
-    assert [p.wait(timeout=60) for p in pools] == [0, 0]
+    assert [p.wait(timeout=PATIENCE) for p in pools] == [0, 0]
     folders = [line.split()[0] for line in starts(tmp_path)]
     assert len(folders) == len(set(folders)) == 12
 
@@ -169,7 +169,7 @@ def test_a_pool_that_is_stopped_leaves_no_children(tmp_path, how):
         from gnp.cli import die_with_parent
         die_with_parent()
         (Path(settings["root"]) / "ready").touch()
-        time.sleep(60)
+        time.sleep(3600)
     """
     child = script(tmp_path, body)
     code = textwrap.dedent(f"""
@@ -185,13 +185,13 @@ def test_a_pool_that_is_stopped_leaves_no_children(tmp_path, how):
         Pool(list(spec().runs()), root, child, cpu_slots(2, 2)).run()
     """)
     pool = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not (tmp_path / "ready").exists() or len(starts(tmp_path)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.3)
     pool.send_signal(how)
-    pool.wait(timeout=20)
+    pool.wait(timeout=PATIENCE)
     pids = [int(line.split()[1]) for line in starts(tmp_path)]
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline

@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 from gnp.training.checkpoint import read_checkpoint
 
@@ -45,7 +44,7 @@ def train(root, settings, processes):
         [*command(settings, processes), f"root={root}"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         cwd=root,
     )
 
@@ -97,7 +96,6 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(tmp_path):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     assert train(tmp_path / "whole", settings, 2).returncode == 0
-    started = time.monotonic()
     process = subprocess.Popen(
         [*command(settings, 2), f"root={tmp_path / 'killed'}"],
         stdout=subprocess.PIPE,
@@ -110,9 +108,8 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(tmp_path):
             break
     victim = second_rank(process.pid)
     os.kill(victim, signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
-    assert time.monotonic() - started < 120, "it hung"
     assert "6/6" not in output
     shutil.copytree(tmp_path / "killed", tmp_path / "alone")
     for name, processes, tolerance in (("killed", 2, 0), ("alone", 1, 2e-4)):
