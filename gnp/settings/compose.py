@@ -71,6 +71,8 @@ def _wrong_arguments(section: str, node: Mapping[str, Any]) -> Iterator[str]:
     try:
         parameters = inspect.signature(get_object(target)).parameters
     except Exception as error:  # ImportError, AttributeError, Hydra's own refusals
+        if isinstance(error.__cause__, MemoryError | OSError):  # no fault of the name's
+            raise error.__cause__ from error
         yield f"{section}._target_={target} cannot be imported: {error}"
         return
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
