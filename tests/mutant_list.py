@@ -439,7 +439,7 @@ ARITHMETIC = [
         "gnp/optim/processes.py",
         "torch.cat([g.reshape(-1) for g in bucket]).div_(processes)",
         "torch.cat([g.reshape(-1) for g in bucket])",
-        MATRIX,
+        DISTRIBUTED,
         slow=True,
     ),
     Mutant(

@@ -79,6 +79,17 @@ def test_cutout_draws_a_square_for_each_image_or_one_for_the_batch():
     assert one.mean() < 1
 
 
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_squares_are_cut_out_of_the_mixture(mixing):
+    """Nothing of the partner is left in them, nor anything of its own square in an image."""
+    white = torch.full((16, 3, 32, 32), 255, dtype=torch.uint8)
+    labels = torch.arange(16) % 10
+    chosen = augmentation(mixing=mixing, cutout=8)
+    mixed, _ = chosen.batch(white, labels, lambda images: images / 255, 10, seeded())
+    assert set(mixed.unique().tolist()) == {0.0, 1.0}
+    assert all((image == 0).sum() <= 3 * 8 * 8 for image in mixed)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

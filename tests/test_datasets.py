@@ -525,7 +525,7 @@ def test_synthetic_is_a_pure_function_of_its_seed(num_classes):
 
 
 def test_synthetic_train_and_test_share_no_picture():
-    data = synthetic()
+    data = load("synthetic", 10, synthetic_train_per_class=4, synthetic_test_per_class=4)
     assert not as_set(data.train) & as_set(data.evaluation)
 
 
