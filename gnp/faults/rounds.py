@@ -223,7 +223,7 @@ class Chaos:
         return self.chance.choice(left if left and self.chance.random() < 0.9 else self.runs)
 
     def moment(self) -> float:
-        return self.chance.uniform(0.2, 1.0) * self.seconds
+        return self.chance.uniform(0.1, 0.9) * self.seconds
 
     def some_point(self) -> tuple[str, int]:
         point = self.chance.choice(sorted(self.writes))
