@@ -65,6 +65,7 @@ def ends_with(monkeypatch):
         ),
         (RuntimeError(ALLOCATOR), "not enough memory.*runtime.eval_batch_size"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "not enough memory"),
+        (RuntimeError("could not create a primitive"), "not enough memory"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
         (ImportError("libx.so: cannot open shared object file: Error 24"), "ulimit -n"),
         (

@@ -37,7 +37,8 @@ def killed(chaos: Chaos) -> int:
 
 def killed_at_a_write(chaos: Chaos) -> int:
     """Before, inside or after a call that changes a record."""
-    run, (point, number) = chaos.some_run(), chaos.some_point()
+    run = chaos.some_run()
+    point, number = chaos.some_point(run)
     kill = at_occurrence(point, number, lambda: os.kill(os.getpid(), signal.SIGKILL))
     child = chaos.train(run, lambda: Writes(chaos.root, kill))
     hit = chaos.ended(child, f"kill {point} ({number}) of {run.path}", (-9,))
@@ -63,7 +64,7 @@ def signalled(chaos: Chaos) -> int:
     run, number = chaos.some_run(), chaos.chance.choice(SIGNALS)
     name = signal.Signals(number).name
     if chaos.chance.random() < 0.5:
-        point, occurrence = chaos.some_point()
+        point, occurrence = chaos.some_point(run)
         at = at_occurrence(point, occurrence, lambda: os.kill(os.getpid(), number))
         child = chaos.train(run, lambda: Writes(chaos.root, at))
         return chaos.ended(child, f"{name} {point} of {run.path}", (130,))
@@ -76,7 +77,8 @@ def signalled(chaos: Chaos) -> int:
 
 def refused(chaos: Chaos) -> int:
     """The system refuses calls from some write on."""
-    run, (point, number) = chaos.some_run(), chaos.some_point()
+    run = chaos.some_run()
+    point, number = chaos.some_point(run)
     name = chaos.chance.choice(REFUSALS)
     refusing = []
 
