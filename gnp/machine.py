@@ -31,7 +31,14 @@ CURES = {
 GOES_ON = "; the same command then goes on from here"
 
 # What torch says, in errors that have no class of their own or one that only torch can name.
-NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
+NO_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN
+    "could not create a memory",
+)
 NO_THREAD = ("can't start new thread", "Resource temporarily unavailable")
 NO_DESCRIPTOR = ("Too many open files", "shared object file: Error 24")
 

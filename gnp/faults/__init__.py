@@ -1,0 +1,1 @@
+"""Faults on purpose: the machinery of ``scripts/chaos.py``. Nothing else imports it."""
