@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from gnp.data import ImageData, Normalise, Split, batches
 from gnp.data.augmentation import erase_squares, flip_and_crop
+from gnp.data.autoaugment import AutoAugment
 from gnp.settings import AugmentationSettings, ConfigError, checked
 from gnp.training.build import build_augmentation
 
@@ -218,3 +219,41 @@ def test_the_picture_of_all_augmentations_says_what_it_was_made_with(tmp_path):
     with Image.open(picture) as opened:
         assert opened.text["dataset"] == "synthetic"
         assert opened.width > 1000
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ("cifar10", "cifar", 128)),
+        (
+            {
+                "autoaugment_policy": "cifar10_95",
+                "autoaugment_translate": "imagenet",
+                "autoaugment_fill": 7,
+            },
+            ("cifar10_95", "imagenet", 7),
+        ),
+    ],
+)
+def test_autoaugments_settings_reach_it(monkeypatch, settings, expected):
+    seen = []
+
+    def apply(self, images, generator):
+        seen.append((self.policy, self.translate, self.fill))
+        return images
+
+    monkeypatch.setattr(AutoAugment, "__call__", apply)
+    images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    augmentation(autoaugment=True, **settings).whole_epoch(images, torch.Generator())
+    assert seen == [expected]
+
+
+def test_a_share_is_of_images_and_targets_alike():
+    whole = list(batches(data(), 8, augmentation(), seeded()))
+    for rows in (slice(0, 3), slice(3, 8)):
+        shared = list(
+            batches(data(), 8, augmentation(), seeded(), share=lambda size, rows=rows: rows)
+        )
+        for (images, targets), (some, of_them) in zip(whole, shared, strict=True):
+            assert torch.equal(some, images[rows])
+            assert torch.equal(of_them, targets[rows])

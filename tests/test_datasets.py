@@ -17,7 +17,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from gnp.data import DataError, ImageData, Split, load_dataset
-from gnp.data.picture_cache import CACHE_NAME
+from gnp.data.digest import digest_of
+from gnp.data.picture_cache import CACHE_NAME, fingerprint_of
 from gnp.data.pictures import read_image
 from gnp.data.sources.synthetic import draw_synthetic
 from gnp.settings import ConfigError, DatasetSettings, checked
@@ -75,6 +76,27 @@ def test_the_cache_is_used_and_rebuilt_when_a_file_changes(folder, monkeypatch):
     assert torch.equal(load_folder(folder).train.images[0], pixels)
     (folder / "test" / "dog" / "2.png").unlink()
     assert len(load_folder(folder).evaluation) == 5
+
+
+def test_the_cache_gives_what_was_decoded(folder, caplog):
+    """The fixture's pictures are the same in train and test; one is not, here."""
+    picture(folder / "test" / "dog" / "2.png", 77)
+    decoded, cached = load_folder(folder), load_folder(folder)
+    for split in ("train", "evaluation"):
+        for part in ("images", "labels"):
+            assert torch.equal(*(getattr(getattr(d, split), part) for d in (decoded, cached)))
+    # A changed file is no damage of the cache.
+    picture(folder / "train" / "cat" / "0.png", 99)
+    load_folder(folder)
+    assert caplog.messages == []
+
+
+def test_a_files_name_is_in_the_caches_fingerprint(tmp_path):
+    """Two names of one file have the same size and times."""
+    picture(tmp_path / "a.png", 1)
+    os.link(tmp_path / "a.png", tmp_path / "b.png")
+    fingerprints = {fingerprint_of(tmp_path, [tmp_path / name]) for name in ("a.png", "b.png")}
+    assert len(fingerprints) == 2
 
 
 def half_of_it(file):
@@ -614,3 +636,11 @@ def test_a_flipped_bit_is_refused_at_every_load(cifar):
 def test_torchvision_has_two_cifars(tmp_path):
     with pytest.raises(DataError, match="CIFAR-10 and CIFAR-100, not 20"):
         load("torchvision", 20, root=str(tmp_path))
+
+
+def test_a_digest_tells_shapes_and_types_apart():
+    zeros = torch.zeros(2, 3, dtype=torch.uint8)
+    others = [zeros.reshape(3, 2), zeros.reshape(6), zeros.to(torch.int8)]
+    digests = [digest_of("", [t]) for t in (zeros, *others)]
+    digests += [digest_of("x", [zeros]), digest_of("", [zeros[:1], zeros[1:]])]
+    assert len(set(digests)) == len(digests)

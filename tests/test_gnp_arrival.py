@@ -160,15 +160,16 @@ def test_without_a_penalty_gradients_may_accumulate():
     assert equal(params, plain)
 
 
-def test_accelerates_accumulation_is_refused(monkeypatch):
-    gradient_state = type("GradientState", (), {"_shared_state": {1: 1}, "num_steps": 4})
+@pytest.mark.parametrize("steps", [2, 4])
+def test_accelerates_accumulation_is_refused(monkeypatch, steps):
+    gradient_state = type("GradientState", (), {"_shared_state": {1: 1}, "num_steps": steps})
     monkeypatch.setitem(
         sys.modules, "accelerate.state", SimpleNamespace(GradientState=gradient_state)
     )
     p = nn.Parameter(torch.ones(2))
     optimizer = optimizer_of([p])
     closure = closure_for(optimizer, p.sum)
-    with pytest.raises(RuntimeError, match="gradient_accumulation_steps=4"):
+    with pytest.raises(RuntimeError, match=f"gradient_accumulation_steps={steps}"):
         optimizer.step(closure)
     with pytest.raises(RuntimeError, match="accumulation_steps=1"), optimizer.first_pass():
         pass

@@ -114,11 +114,12 @@ def test_several_steps_with_momentum_follow_the_formula():
         torch.testing.assert_close(p, t, rtol=1e-11, atol=1e-13)
 
 
-def test_each_group_has_its_own_r_and_alpha_and_the_norm_is_global():
+@pytest.mark.parametrize("other", [0.05, 0.0])
+def test_each_group_has_its_own_r_and_alpha_and_the_norm_is_global(other):
     params, loss_of = small_network()
     g1 = torch.autograd.grad(loss_of(params), params)
     norm = torch.cat([g.flatten() for g in g1]).norm()
-    radius, alpha = [0.3, 0.3, 0.05, 0.05], [0.8, 0.8, 0.4, 0.4]
+    radius, alpha = [0.3, 0.3, other, other], [0.8, 0.8, 0.4, 0.4]
     climbed = [
         (p + rad * g / norm).detach().requires_grad_()
         for p, g, rad in zip(params, g1, radius, strict=True)
@@ -130,7 +131,7 @@ def test_each_group_has_its_own_r_and_alpha_and_the_norm_is_global():
     base = torch.optim.SGD(
         [
             {"params": params[:2], "r": 0.3, "alpha": 0.8},
-            {"params": params[2:], "r": 0.05, "alpha": 0.4},
+            {"params": params[2:], "r": other, "alpha": 0.4},
         ],
         lr=1.0,
     )
@@ -155,6 +156,15 @@ def test_clipping_scales_the_mixed_gradient_once():
     got, _ = step_and_read(params, loss_of, r=0.3, alpha=0.8, max_grad_norm=limit)
     for g, e in zip(got, expected, strict=True):
         torch.testing.assert_close(g, e * limit / norm, rtol=1e-9, atol=1e-12)
+
+
+def test_a_gradient_below_the_limit_is_not_clipped():
+    params, loss_of = small_network()
+    expected = gnp_gradient(loss_of, params, r=0.3, alpha=0.8)
+    limit = 2 * torch.cat([g.flatten() for g in expected]).norm().item()
+    got, _ = step_and_read(params, loss_of, r=0.3, alpha=0.8, max_grad_norm=limit)
+    for g, e in zip(got, expected, strict=True):
+        torch.testing.assert_close(g, e, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("clip", [None, 0.5], ids=["plain", "clipped"])

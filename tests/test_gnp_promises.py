@@ -10,6 +10,7 @@ from conftest import ROOT
 from torch import nn
 
 from gnp.optim import GNP
+from gnp.optim.update_rule import global_norm
 
 
 def network(dtype=torch.float32):
@@ -196,6 +197,15 @@ def test_a_gradient_too_small_to_divide_by_gives_no_nan(dtype):
     optimizer.step(closure)
     assert len(seen) == 2
     assert seen[1].isfinite().all()
+
+
+@pytest.mark.parametrize(("dtype", "entry"), [(torch.bfloat16, 1.0), (torch.float16, 60_000.0)])
+def test_the_norm_of_half_precision_gradients_is_taken_in_single(dtype, entry):
+    norm = global_norm([torch.full((2,), entry, dtype=dtype), torch.full((1,), entry, dtype=dtype)])
+    rounded = torch.tensor(entry, dtype=dtype).item()
+    assert norm.item() == pytest.approx(3**0.5 * rounded, rel=1e-6)
+    both = global_norm([torch.full((2,), entry, dtype=dtype), torch.full((7,), rounded)])
+    assert both.item() == pytest.approx(3 * rounded, rel=1e-6)
 
 
 @pytest.mark.parametrize(

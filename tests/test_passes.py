@@ -390,8 +390,13 @@ def test_what_was_changed_is_put_back_after_an_exception_and_nested():
     model = nn.Sequential(
         nn.BatchNorm1d(3, momentum=0.3), nn.InstanceNorm1d(3, track_running_stats=True)
     ).train()
+    kept = buffers(model)
     with pytest.raises(ValueError), kept_buffers(model), kept_buffers(model):
+        model(torch.randn(8, 3, 4) + 5)
+        assert not torch.equal(model[0].running_mean, kept["0.running_mean"])
         raise ValueError
+    for name, value in buffers(model).items():
+        assert torch.equal(value, kept[name]), name
     assert model[0].track_running_stats
     assert model[1].momentum == 0.1
     before = model[0].running_mean.clone()

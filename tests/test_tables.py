@@ -386,3 +386,21 @@ def test_rendering_needs_no_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "18 runs are missing" in done.stdout
     assert (tmp_path / "tables/quickstart/report.html").exists()
+
+
+def test_one_seed_has_no_deviation():
+    assert Statistic.of([3.0]) == Statistic(3.0, None, 1)
+    assert Statistic.of([]) is None
+
+
+def test_the_best_is_that_of_its_row_and_column(tmp_path):
+    rows = [PART["rows"][0], {**PART["rows"][0], "label": "other", "experiment": "f"}]
+    s = spec(rows=rows, seeds=[0])
+    errors = {("e", "sgd"): 5.0, ("e", "gnp"): 6.0, ("f", "sgd"): 2.0, ("f", "gnp"): 1.0}
+    for cell in s.cells():
+        error = errors[cell.row.experiment, cell.method.optimizer]
+        write_record(tmp_path, Run(cell, 0), [error + 10 * (cell.column.augmentation == "cutout")])
+    table = collect(s, tmp_path)
+    best = [cell for cell, result in table.cells.items() if table.is_best(result)]
+    assert len(best) == 4
+    assert {(c.row.experiment, c.method.optimizer) for c in best} == {("e", "sgd"), ("f", "gnp")}
