@@ -1,6 +1,5 @@
 """The table script as a user runs it: children, kills, deleted runs, failures."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -94,25 +93,3 @@ def test_dry_run_only_shows(tmp_path):
     done = table(tmp_path, "dry_run=true")
     assert done.stdout.count("python scripts/train.py experiment=quickstart") == 18
     assert not list(tmp_path.iterdir())
-
-
-def test_five_kills_do_not_change_a_number(tmp_path):
-    # Long enough (about a quarter of a second an epoch) for kills to hit runs at work. Three runs,
-    # for most of the time goes into starting processes.
-    column = "{label: c, dataset: synthetic, augmentation: cutout}"
-    longer = [*SMALL, "training.epochs=10", "dataset.synthetic_train_per_class=50"]
-    done = subprocess.run(
-        [sys.executable, "scripts/check_resume.py", "--kills", "5", "--keep", str(tmp_path),
-         "table=quickstart", "device=cpu", overrides(*longer), "table.seeds=[0]",
-         f"table.parts.cnn.columns=[{column}]"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 kills; 3 runs, 30 epochs compared: identical" in done.stdout
-    starts = [
-        len(json.loads(p.read_text())) for p in (tmp_path / "killed").rglob("environment.json")
-    ]
-    assert sum(starts) > 3  # some runs were really cut

@@ -173,3 +173,15 @@ def test_a_wandb_that_fails_does_not_stop_the_run(tmp_path, monkeypatch, caplog)
     m.log({"a": 1}, step=1)
     m.finish({})
     assert "wandb could not start (offline mode): no server" in caplog.text
+
+
+def test_true_is_not_1():
+    assert config_difference({"a": 1}, {"a": True}) == ["a: 1 recorded, True wanted"]
+    assert config_difference({"a": 1}, {"a": 1.0}) == []
+
+
+def test_a_recorded_value_is_not_its_default():
+    known = {"a": 0, "b": 0}
+    assert config_difference({"a": 1}, {"a": 1, "b": 0}, known) == []
+    assert config_difference({"a": 1}, {"a": 0}, known) == ["a: 1 recorded, 0 wanted"]
+    assert config_difference({"a": 0}, {"a": 1}, known) == ["a: 0 recorded, 1 wanted"]

@@ -497,8 +497,8 @@ def test_label_smoothing_reaches_the_loss():
 def test_the_meter_weights_by_images():
     meter = Meter(CPU)
     meter.add(torch.tensor(1.0), torch.tensor([[1.0, 0.0]] * 3), torch.tensor([0, 0, 1]))
-    meter.add(torch.tensor(5.0), torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
-    assert dataclasses.astuple(meter.read()) == (2.0, 50.0)
+    meter.add(torch.tensor(5.0), torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
+    assert dataclasses.astuple(meter.read()) == (2.0, 25.0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
