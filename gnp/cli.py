@@ -9,8 +9,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
@@ -82,7 +83,8 @@ def run_script(main: Callable[[], int]) -> int:
     where the reader of the output is gone (``| head``), the script ends without one.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show ± shows \xb1
+        with suppress(OSError):  # what it holds already does not fit on a full disk
+            stream.reconfigure(errors="backslashreplace")  # a terminal without ± shows \xb1
     try:
         status = main()
         sys.stdout.flush()
@@ -91,8 +93,7 @@ def run_script(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return _complain("stopped; the same command goes on from here", INTERRUPTED)
     except BrokenPipeError:
-        # Python flushes once more when it ends; that must not meet the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _send_nowhere(sys.stdout)
         return READER_GONE
     except Exception as error:
         if (message := refusal_by_the_machine(error)) is None:
@@ -215,8 +216,15 @@ def _complain(message: str, status: int) -> int:
             file.write(line)
             file.flush()
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # for the flush at the end
+            _send_nowhere(file)
     return status
+
+
+def _send_nowhere(file: IO[str]) -> None:
+    """Python flushes once more when it ends; that must not meet the closed pipe or the full disk
+    again."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def _program() -> str:

@@ -24,7 +24,6 @@ CURES = {
     errno.ENOENT: FOLDERS,
     errno.EEXIST: FOLDERS,
     errno.ELOOP: FOLDERS,
-    errno.EPIPE: "what read the output of this command has ended; leave it out",
     errno.ENOSYS: UNABLE,
     errno.EOPNOTSUPP: UNABLE,
 }
