@@ -41,7 +41,7 @@ def test_a_sweep_trains_every_combination_in_its_own_place(tmp_path):
     assert finished == {f"{cell}/{m}/seed{s}" for m in ("sgd", "gnp") for s in (0, 1)}
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_says_so_and_the_same_command_goes_on(tmp_path, how):
     command = train("training.epochs=200", f"root={tmp_path}")
     process = subprocess.Popen(
