@@ -1,6 +1,7 @@
 """What a record's files say is proven before it is believed, and one bad record costs no other."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -19,6 +20,7 @@ from gnp.tables.listing import list_runs
 from gnp.tables.text import to_csv, to_latex, to_markdown
 from gnp.tracking import ConfigMismatch, DamagedRecord, RunRecord
 from gnp.tracking.checksums import with_checksum
+from gnp.tracking.files import put_aside
 from gnp.tracking.reading import read_finished
 from gnp.training import run as run_module
 from gnp.training.checkpoint import CheckpointError, Unusable, digest_of, read_checkpoint
@@ -390,6 +392,61 @@ def test_a_refused_start_leaves_nothing_that_refuses_the_next(tiny, tmp_path):
         run(tiny("training.batch_size=81", f"root={tmp_path}"))
     assert not list(tmp_path.rglob("config.yaml"))
     run(tiny("training.batch_size=16", "training.epochs=1", f"root={tmp_path}"))
+
+
+KINDS = {
+    "folder": lambda path: (path.mkdir(), (path / "x").touch()),
+    "pipe": os.mkfifo,
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "link to nothing": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_no_file_in_a_files_place_costs_no_other_run_and_is_mended(
+    tiny, tmp_path, monkeypatch, name, kind
+):
+    """Twice, so that what was put aside the first time is in the way."""
+    config = tiny("training.epochs=2", f"root={tmp_path}")
+    folder = stop_after(monkeypatch, config, 1)
+    for _ in range(2):
+        (folder / name).unlink(missing_ok=True)
+        KINDS[kind](folder / name)
+        if name != "checkpoint.pt":
+            list_runs(tmp_path)
+        run(config)
+    assert len(read_finished(folder).metrics) == 2
+
+
+def test_a_folder_in_the_place_of_the_checkpoint_before_the_last_is_put_aside(
+    tiny, tmp_path, monkeypatch
+):
+    config = tiny(f"root={tmp_path}")
+    folder = stop_after(monkeypatch, config, 1)
+    (folder / "checkpoint.previous.pt").mkdir()
+    assert run(config)["epochs"] == 3
+    assert (folder / "checkpoint.previous.pt.damaged").is_dir()
+
+
+@pytest.mark.parametrize("before", ["nothing", "file", "folder"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_put_aside_loses_no_folder(tmp_path, kind, before):
+    def make(path, kind):
+        if kind == "folder":
+            path.mkdir()
+            (path / kind).touch()
+        elif kind == "file":
+            path.touch()
+
+    make(tmp_path / "f", kind)
+    make(tmp_path / "f.damaged", before)
+    aside = put_aside(tmp_path / "f")
+    assert aside.name == (
+        "f.damaged" if before == "nothing" or (before, kind) == ("file", "file") else "f.damaged2"
+    )
+    assert not (tmp_path / "f").exists()
+    assert aside.is_dir() == (kind == "folder")
 
 
 # ---------------------------------------------------------------------- data

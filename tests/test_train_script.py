@@ -68,7 +68,7 @@ def test_a_reader_who_leaves_is_no_error(script):
     assert errors == "" or "Traceback" not in errors
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_says_so_and_the_same_command_goes_on(tmp_path, how):
     command = train("training.epochs=200", f"root={tmp_path}")
     process = subprocess.Popen(

@@ -1,5 +1,6 @@
 """What may happen to a file that nobody writes."""
 
+import os
 import random
 from pathlib import Path
 
@@ -39,4 +40,15 @@ def dangling(path: Path, chance: random.Random) -> None:
     path.symlink_to("nowhere")
 
 
-DAMAGES = (flip, cut, empty, remove, zeros, folder, dangling)
+def loop(path: Path, chance: random.Random) -> None:
+    """A link to itself."""
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def pipe(path: Path, chance: random.Random) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = (flip, cut, empty, remove, zeros, folder, dangling, loop, pipe)

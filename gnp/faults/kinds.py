@@ -131,12 +131,13 @@ def limited_memory(chaos: Chaos) -> int:
 
 
 def limited_descriptors(chaos: Chaos) -> int:
-    return _limited(
-        chaos,
-        "descriptors",
-        resource.RLIMIT_NOFILE,
-        lambda r: max(map(int, os.listdir("/proc/self/fd"))) + r.randint(1, 3),
-    )
+    """No further file can be opened from some write on."""
+    run = chaos.some_run()
+    point, number = chaos.some_point(run)
+
+    at = at_occurrence(point, number, lambda: limit(resource.RLIMIT_NOFILE, 3))
+    child = chaos.train(run, lambda: Writes(chaos.root, at))
+    return chaos.ended(child, f"no descriptors {point} ({number}) of {run.path}", (1,))
 
 
 def _limited(chaos: Chaos, what: str, kind: int, value: Callable[[random.Random], int]) -> int:
@@ -179,16 +180,14 @@ def _remount(chaos: Chaos, how: str) -> None:
 
 def removed(chaos: Chaos) -> int:
     """The whole root, while a run is at work; what it held has to be trained again."""
-    run = chaos.some_run()
-    child = chaos.train(run)
-    time.sleep(chaos.moment())
-    gone = chaos.root.with_name("gone")
-    if not chaos.root.exists():
-        child.wait()
-        return 0
-    os.rename(chaos.root, gone)
-    hit = chaos.ended(child, f"root removed: {run.path}", (1,))
-    shutil.rmtree(gone)
+    run, gone = chaos.some_run(), chaos.root.with_name("gone")
+    point, number = chaos.some_point(run)
+    rename = os.rename
+    at = at_occurrence(point, number, lambda: rename(chaos.root, gone))
+    child = chaos.train(run, lambda: Writes(chaos.root, at))
+    hit = chaos.ended(child, f"root removed {point} ({number}) of {run.path}", (1,))
+    if gone.exists():
+        shutil.rmtree(gone)
     return hit
 
 

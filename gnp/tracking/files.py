@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import json
 import os
 import secrets
@@ -119,6 +120,19 @@ def bring_to_disk(file: IO[bytes]) -> None:
     except OSError as error:
         if error.errno not in NO_FSYNC:
             raise
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file, or what lies where it belongs, so that its name is free and nothing is lost.
+    Returns its new path, which ends in ".damaged" or a number behind that."""
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.name}.damaged{number if number > 1 else ''}")
+        # A file may take the place of a file; what else is there stays.
+        if not os.path.lexists(aside) or (aside.is_file() and not path.is_dir()):
+            break
+    with storing(path, "rename"):
+        os.replace(path, aside)
+    return aside
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -5,9 +5,12 @@ them all and compares them. Records of schema 1, made before there were checksum
 same rules where they have what the rules are about.
 """
 
+import errno
 import json
 import math
+import stat
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -24,6 +27,9 @@ SCHEMA = 2
 
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
 SUMMARY, CHECKPOINT = "summary.json", "checkpoint.pt"
+
+# What says that a file is not what was written, and not that the machine has trouble.
+DAMAGE = {errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP}
 
 # libyaml is ten times as fast as PyYAML's own parser.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -266,27 +272,36 @@ def _json_of(path: Path) -> Any:
 
 
 def _text_of(path: Path) -> str | None:
-    """A file's content, or None if there is no such file.
-
-    A folder or a dangling link of that name is damage, and so is a file that may not be read. What
-    else the machine refuses (too many open files, an input error of the disk) remains an OSError.
-    """
+    """A file's content, or None if there is no such file."""
     try:
-        return path.read_bytes().decode()
+        with _reading(path):
+            return path.read_bytes().decode()
     except FileNotFoundError:
         if path.is_symlink():
             raise DamagedRecord(path, "it is a link to nothing") from None
         return None
-    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise DamagedRecord(path, f"it cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DamagedRecord(path, f"no text ({error.reason} at byte {error.start})") from error
 
 
 def _checksum_of(path: Path) -> str:
-    try:
+    with _reading(path):
         return file_checksum(path)
-    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """A folder, a pipe or a link to itself of that name is damage, and so is a file that may not be
+    read. What else the machine refuses (too many open files, an input error of the disk) remains an
+    OSError."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise DamagedRecord(path, "it is no file")  # of a pipe nothing would ever come
+        yield
+    except OSError as error:
+        if error.errno not in DAMAGE:
+            raise
         raise DamagedRecord(path, f"it cannot be read ({error.strerror})") from error
 
 

@@ -22,7 +22,14 @@ import yaml
 from gnp.errors import UserError
 from gnp.tracking.checksums import file_checksum, with_checksum
 from gnp.tracking.compare import PLACES, config_difference, config_hash, without
-from gnp.tracking.files import append, remove_leftovers, storing, write_json, write_text
+from gnp.tracking.files import (
+    append,
+    put_aside,
+    remove_leftovers,
+    storing,
+    write_json,
+    write_text,
+)
 from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_run, unlock
 from gnp.tracking.reading import (
     CHECKPOINT,
@@ -139,7 +146,8 @@ class RunRecord:
         before = {start.get("code", {}).get("hash") for start in starts[-1:]}
         if before - {environment["code"]["hash"]}:
             log.warning("%s: the code has changed since this run's last start", self.folder)
-        self.put_aside(SUMMARY)  # of a record that was not whole
+        if os.path.lexists(self.folder / SUMMARY):  # of a record that was not whole
+            put_aside(self.folder / SUMMARY)
         if not self._config_is_there:
             self._write(CONFIG, self._text)
         proof = {"schema": SCHEMA, "config": self.config_hash, "data": data}
@@ -190,18 +198,10 @@ class RunRecord:
         write_json(self.folder / SUMMARY, whole, make_folder=False)
         return whole
 
-    def put_aside(self, name: str) -> None:
-        """Rename a file that cannot be used, if it is there, so that its name is free and nothing
-        is lost."""
-        path = self.folder / name
-        if path.exists() or path.is_symlink():
-            with storing(path, "rename"):
-                os.replace(path, path.with_name(f"{name}.damaged"))
-
     def _write(self, name: str, text: str) -> None:
         self.check_place()
         if (self.folder / name).is_dir():
-            self.put_aside(name)
+            put_aside(self.folder / name)
         write_text(self.folder / name, text, make_folder=False)
 
     def _starts(self) -> list[dict[str, Any]]:
@@ -209,7 +209,7 @@ class RunRecord:
             return read_environments(self.folder)
         except DamagedRecord as error:
             log.warning("%s; it is put aside", error)
-            self.put_aside(ENVIRONMENT)
+            put_aside(self.folder / ENVIRONMENT)
             return []
 
     def check_place(self) -> None:

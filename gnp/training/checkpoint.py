@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import PicklingError
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from gnp.errors import UserError
-from gnp.tracking.files import storing, write_atomically
+from gnp.tracking.files import put_aside, storing, write_atomically
 from gnp.tracking.reading import CHECKPOINT
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class Checkpoints:
             ) from error
         with storing(self._last, "replace"):
             if self._last.exists():
+                if self._previous.is_dir():
+                    put_aside(self._previous)
                 os.replace(self._last, self._previous)
             os.replace(fresh, self._last)
 
@@ -95,10 +98,8 @@ class Checkpoints:
             try:
                 state = self._read(path)
             except Unusable as error:
-                aside = path.with_name(f"{path.name}.damaged")
+                aside = put_aside(path)
                 log.warning("%s cannot be used: %s; it is kept as %s", path, error, aside.name)
-                with storing(path, "rename"):
-                    os.replace(path, aside)
                 refused = True
                 continue
             if refused:
@@ -110,7 +111,8 @@ class Checkpoints:
 
     def finish(self) -> None:
         """The run is finished: the checkpoint before the last has done its work."""
-        self._previous.unlink(missing_ok=True)
+        with suppress(OSError):  # it is in nobody's way
+            self._previous.unlink()
 
     def _read(self, path: Path) -> dict[str, Any]:
         state = read_checkpoint(path)
@@ -132,12 +134,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         Unusable: it is damaged, or of another format.
         OSError, MemoryError: the machine refuses; the file may be whole.
     """
+    if not path.is_file():  # of a pipe nothing would ever come
+        raise Unusable("it is a folder" if path.is_dir() else "it is no file, or a link to nothing")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise Unusable("it is a link to nothing") from error
-    except IsADirectoryError as error:
-        raise Unusable("it is a folder") from error
     except (OSError, MemoryError):
         raise
     except Exception as error:  # zip, pickle, EOF and runtime errors: all mean "damaged"
