@@ -26,7 +26,7 @@ from gnp.errors import UserError
 from gnp.faults.kinds import KINDS, NEED_A_DISK
 from gnp.faults.rounds import Chaos
 from gnp.tracking.environment import describe_environment
-from gnp.tracking.files import write_text
+from gnp.tracking.files import StorageError, write_text
 
 OWN_MOUNTS = "GNP_CHAOS_OWN_MOUNTS"  # set in the process that may mount a disk
 DISK_BYTES = 64 << 20
@@ -126,7 +126,11 @@ def main() -> int:
                 subprocess.run(["umount", "-l", mounted], check=True)
             say(summary(chaos, left_out))
             if arguments.write:
-                write_text(arguments.write, "\n".join(lines) + "\n")
+                try:
+                    write_text(arguments.write, "\n".join(lines) + "\n")
+                except StorageError as error:
+                    print(f"chaos.py: {error}", file=sys.stderr)
+                    status = 1
     return status or int(bool(chaos.lost or chaos.wrong or chaos.odd))
 
 

@@ -64,6 +64,7 @@ def test_a_traceback_in_the_log_of_a_run_is_noticed(chaos):
         (1, "Killed", True),
         (-11, "", True),
         (2, "train.py: no such setting", True),
+        (2, "train.py: config.yaml is damaged: delete f to train it again", False),
     ],
 )
 def test_an_end_without_a_reason_or_of_the_wrong_status_is_odd(chaos, status, printed, is_odd):
