@@ -147,6 +147,10 @@ def test_a_summary_that_contradicts_the_record_or_itself_is_refused(tmp_path, wh
         (['{"epoch": 1, "test_error": 6.0}', '{"epoch": 2, "test_error": 5.0'], "cut short"),
         (['{"epoch": 1, "test_error": 6.0}', '{"epoch": 2, "test_error": 5.0}'], "cut short"),
         (['{"epoch": 1, "test_error": NaN}', '{"epoch": 2, "test_error": 5.0}', ""], "NaN"),
+        (
+            ['{"epoch": 1, "test_error": 6.0}', '{"epoch": 2, "test_error": true}', ""],
+            "test_error True, no error in %",
+        ),
         (['{"epoch": 1, "test_error": 101}', '{"epoch": 2, "test_error": 5.0}', ""], "101"),
         (['{"epoch": 1, "test_loss": -1}', '{"epoch": 2, "test_error": 5.0}', ""], "-1"),
         (['{"epoch": true, "test_error": 6.0}', '{"epoch": 2, "test_error": 5.0}', ""], "True"),
