@@ -11,8 +11,11 @@ KEY = "sha256"
 
 def file_checksum(path: Path) -> str:
     """SHA-256 of a file's bytes, as ``sha256sum`` prints it."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
