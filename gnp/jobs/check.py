@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gnp.jobs.finished import FinishedRun, read_runs
+from gnp.jobs.finished import FinishedRun, Records, read_runs
 from gnp.jobs.job import Job
 from gnp.jobs.wanted import SeriesMismatch, Wanted
 from gnp.settings import unrecorded
@@ -15,10 +15,10 @@ from gnp.tracking.compare import config_difference
 from gnp.tracking.reading import DamagedRecord, read_config
 
 
-def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) -> None:
-    """Compare all records under ``root``, half-done ones too, with what is wanted. The configs of
-    the first and the last run are composed in any case: two, because an override such as
-    optimizer.alpha=0 may leave the first as it is.
+def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) -> Records:
+    """Compare all records under ``root``, half-done ones too, with what is wanted. Returns what was
+    read of the finished ones. The configs of the first and the last run are composed in any case:
+    two, because an override such as optimizer.alpha=0 may leave the first as it is.
 
     Args:
         spec: the table or the study that ``runs`` are of.
@@ -30,16 +30,16 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
     """
     wanted(runs[0])
     wanted(runs[-1])
-    complaints = []
-    for run in runs:
-        try:
-            recorded = read_config(run.folder(root))
-        except DamagedRecord:  # its own start mends it or says what to do
-            continue
-        if recorded is not None and (
-            difference := config_difference(recorded, wanted(run), unrecorded())
-        ):
-            complaints.append(f"  {run.folder(root)}: {'; '.join(difference)}")
+    records = read_runs(runs, root, wanted, unrecorded())
+    others = {other.run: other.difference for other in records.others}
+    half_done = {
+        run: _difference(run, root, wanted) for run in records.missing if run not in others
+    }
+    complaints = [
+        f"  {run.folder(root)}: {'; '.join(difference)}"
+        for run in runs
+        if (difference := others.get(run) or half_done.get(run))
+    ]
     if complaints:
         raise SeriesMismatch(
             f"{len(complaints)} recorded runs have another config than {spec.kind} {spec.name} "
@@ -47,8 +47,7 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
             + "\n".join(complaints)
             + "\nDelete those folders to train them again, or take another root=…."
         )
-    finished = read_runs(runs, root, wanted, unrecorded()).finished
-    if strangers := _on_other_data(finished, wanted):
+    if strangers := _on_other_data(records.finished, wanted):
         raise SeriesMismatch(
             f"{len(strangers)} recorded runs were trained on other images and labels than are "
             f"loaded now:\n"
@@ -56,6 +55,18 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
             + "\nSet the data set's place back (dataset.root=…, data_root=…), or take another "
             "root=…."
         )
+    return records
+
+
+def _difference(run: Job, root: str, wanted: Wanted) -> list[str]:
+    """Of a record that is not finished, or damaged."""
+    try:
+        recorded = read_config(run.folder(root))
+    except DamagedRecord:  # its own start mends it or says what to do
+        return []
+    if recorded is None:
+        return []
+    return config_difference(recorded, wanted(run), unrecorded())
 
 
 def _on_other_data(finished: Sequence[FinishedRun], wanted: Wanted) -> list[FinishedRun]:

@@ -7,13 +7,12 @@ from rich.console import Console
 
 from gnp.errors import UserError
 from gnp.jobs.check import check_records
-from gnp.jobs.finished import read_runs
+from gnp.jobs.finished import Records
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Failure, Pool
 from gnp.jobs.progress import PoolProgress
 from gnp.jobs.slots import choose_slots
 from gnp.jobs.wanted import Wanted, WantedConfigs
-from gnp.settings import unrecorded
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 from gnp.tracking.files import StorageError
@@ -64,8 +63,8 @@ def reproduce(
         StorageError: no run failed, but the outputs could not be written.
     """
     wanted = WantedConfigs(spec, how.root)
-    check_records(spec, runs, how.root, wanted)
-    failed = train_missing(spec, runs, how, train, wanted)
+    records = check_records(spec, runs, how.root, wanted)
+    failed = train_missing(spec, runs, how, train, wanted, records)
     if how.dry_run:
         return
     complaints = [f"  {failure}" for failure in failed]
@@ -82,12 +81,16 @@ def reproduce(
 
 
 def train_missing(
-    spec: Series, runs: Sequence[Job], how: JobSettings, train: Path, wanted: Wanted
+    spec: Series,
+    runs: Sequence[Job],
+    how: JobSettings,
+    train: Path,
+    wanted: Wanted,
+    records: Records,
 ) -> list[Failure]:
     """Train what has no whole record, or with ``dry_run`` show its commands. Returns the
     failures."""
     console = Console(soft_wrap=True, highlight=False)
-    records = read_runs(runs, how.root, wanted, unrecorded())
     done, missing = len(records.finished), set(records.missing)
     console.print(f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}", markup=False)
     for _, error in records.damaged:

@@ -85,8 +85,9 @@ def read_finished(folder: Path) -> FinishedRecord | None:
     metrics, environments = read_metrics(folder, whole=True), read_environments(folder)
     for name, reason in _contradictions(folder, summary, config, metrics):
         raise DamagedRecord(folder / name, reason)
+    ours = config_hash(config)
     for start in environments:
-        if start.get("config", config_hash(config)) != config_hash(config):
+        if start.get("config", ours) != ours:
             raise DamagedRecord(folder / CONFIG, f"{ENVIRONMENT} is of a run with another config")
     return FinishedRecord(folder, config, environments, metrics, summary)
 
