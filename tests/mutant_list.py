@@ -1423,12 +1423,17 @@ CHECKPOINTS = [
             "            if not self._proven:",
             "            if False:",
         ),
-        (
-            "the digest is of the shapes alone",
-            "        yield value.reshape(-1).view(torch.uint8).numpy().data\n",
-            "",
-        ),
     ]
+]
+
+DIGEST = [
+    Mutant(
+        "the digest is of the shapes alone",
+        "gnp/data/digest.py",
+        "        yield value.reshape(-1).view(torch.uint8).numpy().data\n",
+        "",
+        f"{RECORDS} {DATASETS}",
+    ),
 ]
 
 FOUND = [
@@ -1523,7 +1528,7 @@ AREAS = {
     "networks": NETWORKS,
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN],
     "summary": SUMMARY,
-    "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS],
+    "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
     "jobs": [*FOUND, *JOBS, *SIGNALS],
     "statistics and tables": [*NUMBERS, *PRINTED],
 }

@@ -9,6 +9,7 @@ import torch
 import yaml
 from records import spec, write_record
 
+from gnp.data.digest import digest_of
 from gnp.jobs import SeriesMismatch, check, check_records
 from gnp.tracking import DamagedRecord, RunRecord
 from gnp.tracking.checksums import fits_its_checksum, with_checksum
@@ -16,7 +17,7 @@ from gnp.tracking.compare import config_hash
 from gnp.tracking.lock import LOCK_FD_VARIABLE, LOCK_NAME, inherited_lock, lock_run
 from gnp.tracking.reading import read_environments, read_finished
 from gnp.tracking.record import RecordGone
-from gnp.training.checkpoint import CheckpointError, Checkpoints, Identity, digest_of
+from gnp.training.checkpoint import CheckpointError, Checkpoints, Identity
 
 
 def test_a_digest_tells_values_of_different_types_and_shapes_apart():

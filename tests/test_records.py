@@ -12,6 +12,7 @@ from hydra import initialize_config_dir
 from records import spec, write_record
 
 from gnp.data import load_dataset
+from gnp.data.digest import digest_of
 from gnp.jobs import Pool, SeriesMismatch, WantedConfigs, check_records, cpu_slots, read_runs
 from gnp.jobs.runner import RecordsLeftOut, refuse_to_pass_over
 from gnp.settings import ConfigError, DatasetSettings, checked, unrecorded
@@ -23,7 +24,7 @@ from gnp.tracking.checksums import with_checksum
 from gnp.tracking.files import put_aside
 from gnp.tracking.reading import read_finished
 from gnp.training import run as run_module
-from gnp.training.checkpoint import CheckpointError, Unusable, digest_of, read_checkpoint
+from gnp.training.checkpoint import CheckpointError, Unusable, read_checkpoint
 from gnp.training.run import folder_of, run
 
 FILES = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "checkpoint.pt")

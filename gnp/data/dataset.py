@@ -59,7 +59,7 @@ class ImageData:
         it. CIFAR takes 0.1 to 0.5 s.
         """
         splits = (self.train, self.evaluation)
-        tensors = (tensor for split in splits for tensor in (split.images, split.labels))
+        tensors = [tensor for split in splits for tensor in (split.images, split.labels)]
         return digest_of(self.evaluated, tensors)[:DIGEST_DIGITS]
 
 

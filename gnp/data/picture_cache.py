@@ -48,7 +48,7 @@ def store(root: Path, fingerprint: str, splits: Splits) -> None:
     """Write ``root/.gnp-cache.pt`` or, where that fails, a file in the user's cache folder; where
     that fails, too, the pictures are decoded each time."""
     tensors = dict(zip(NAMES, (t for split in splits for t in split), strict=True))
-    checksum = digest_of(fingerprint, tensors.values())
+    checksum = digest_of(fingerprint, list(tensors.values()))
     stored = {"fingerprint": fingerprint, "checksum": checksum, **tensors}
     for cache in _places(root):
         try:

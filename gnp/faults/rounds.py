@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 import gnp.training.run  # noqa: F401  (the children that are forked from here have it)
+from gnp.data.digest import digest_of
 from gnp.errors import UserError
 from gnp.faults.children import SCRIPTS, Child, fork_the_runs
 from gnp.faults.inside import Writes
@@ -19,7 +20,7 @@ from gnp.jobs import pool, read_runs
 from gnp.jobs.job import Job
 from gnp.tables import TableSpec
 from gnp.tracking.reading import CONFIG
-from gnp.training.checkpoint import Unusable, digest_of, read_checkpoint
+from gnp.training.checkpoint import Unusable, read_checkpoint
 
 TABLE = SCRIPTS.parent / "configs/table/quickstart.yaml"
 SMALL = [

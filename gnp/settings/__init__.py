@@ -8,7 +8,15 @@ from gnp.settings.compose import resolve, validate
 from gnp.settings.dataset import DatasetSettings
 from gnp.settings.messages import ConfigError, checked, suggest
 from gnp.settings.optimizer import OptimizerSettings
-from gnp.settings.run import Composed, Config, run_path, setting_names, to_plain, unrecorded
+from gnp.settings.run import (
+    Composed,
+    Config,
+    path_of,
+    run_path,
+    setting_names,
+    to_plain,
+    unrecorded,
+)
 from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, setting
 from gnp.settings.training import TrainingSettings
@@ -26,6 +34,7 @@ __all__ = [
     "TrainingSettings",
     "WandbSettings",
     "checked",
+    "path_of",
     "resolve",
     "run_path",
     "setting",

@@ -55,8 +55,15 @@ class Composed(Config):
 
 def run_path(config: Config) -> PurePosixPath:
     """A run's identity, which is also its folder below ``<root>/runs``."""
-    cell = f"{config.dataset.name}-{config.augmentation.name}"
-    return PurePosixPath(config.experiment, cell, config.method, f"seed{config.seed}")
+    names = (config.dataset.name, config.augmentation.name)
+    return path_of(config.experiment, *names, config.method, config.seed)
+
+
+def path_of(
+    experiment: str, dataset: str, augmentation: str, method: str, seed: int
+) -> PurePosixPath:
+    """``run_path`` of a run with these names."""
+    return PurePosixPath(experiment, f"{dataset}-{augmentation}", method, f"seed{seed}")
 
 
 def to_plain(config: Config) -> dict[str, Any]:

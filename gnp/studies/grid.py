@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gnp.jobs.job import Job
+from gnp.settings import path_of
 from gnp.settings.overrides import override
 from gnp.settings.study import StudySettings, number
 
@@ -66,8 +67,8 @@ class Run(Job):
 
     @property
     def path(self) -> Path:
-        place = f"{self.dataset}-{self.augmentation}"
-        return Path(self.experiment, place, self.point.method, f"seed{self.seed}")
+        names = (self.experiment, self.dataset, self.augmentation, self.point.method)
+        return Path(path_of(*names, self.seed))
 
     def settings(self) -> list[str]:
         return [

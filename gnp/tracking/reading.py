@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gnp.errors import UserError
+from gnp.settings import path_of
 from gnp.tracking.checksums import file_checksum, fits_its_checksum
 from gnp.tracking.compare import config_hash
 
@@ -27,6 +28,8 @@ SCHEMA = 2
 
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
 SUMMARY, CHECKPOINT = "summary.json", "checkpoint.pt"
+# What a summary says of which run it is: what ``path_of`` takes, in its order.
+IDENTITY = ("experiment", "dataset", "augmentation", "method", "seed")
 
 # What says that a file is not what was written, and not that the machine has trouble.
 DAMAGE = {errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP}
@@ -174,13 +177,13 @@ def _contradictions(
     metrics: list[dict[str, Any]],
 ) -> Iterator[tuple[str, str]]:
     """(file, what is wrong with it) for what the files of one record cannot say together."""
-    for key in ("experiment", "dataset", "augmentation", "method", "seed"):
+    for key in IDENTITY:
         recorded = config.get(key)
         if isinstance(recorded, Mapping):
             recorded = recorded.get("name")
         if recorded != summary[key]:
             yield SUMMARY, f"it is of {key} {summary[key]}, {CONFIG} of {recorded}"
-    place = _place(summary)
+    place = path_of(*(summary[key] for key in IDENTITY))
     if folder.absolute().parts[-len(place.parts) :] != place.parts:
         yield SUMMARY, f"it is of the run {place}, which does not lie here"
     training = config.get("training")
@@ -200,13 +203,6 @@ def _contradictions(
     best = min(errors)
     if summary["best"] != {"epoch": errors.index(best) + 1, error: best}:
         yield SUMMARY, f"its best epoch is not that of {METRICS}"
-
-
-def _place(identity: Mapping[str, Any]) -> PurePosixPath:
-    cell = f"{identity['dataset']}-{identity['augmentation']}"
-    return PurePosixPath(
-        identity["experiment"], cell, identity["method"], f"seed{identity['seed']}"
-    )
 
 
 def _wrong_in_summary(summary: Mapping[str, Any]) -> Iterator[str]:

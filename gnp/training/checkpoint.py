@@ -1,9 +1,8 @@
 """The state of a run after an epoch: written atomically, proven when it is read."""
 
-import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gnp.data.digest import digest_of
 from gnp.errors import UserError
 from gnp.tracking.files import put_aside, storing, write_atomically
 from gnp.tracking.reading import CHECKPOINT
@@ -150,33 +150,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if state.pop("digest", None) != digest_of(state):
         raise Unusable("it is not what was written: its content does not fit its digest")
     return state
-
-
-def digest_of(content: Any) -> str:
-    """SHA-256 over tensors, numbers, texts and containers of them, in their order."""
-    digest = hashlib.sha256()
-    for piece in _pieces(content):
-        digest.update(piece)
-    return digest.hexdigest()
-
-
-def _pieces(value: Any) -> Iterator[bytes | memoryview]:
-    """What a value is made of, so that no two values are made of the same."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().contiguous()
-        yield f"tensor {value.dtype} {tuple(value.shape)};".encode()
-        # NumPy has no bfloat16, and a tensor without dimensions no view of bytes.
-        yield value.reshape(-1).view(torch.uint8).numpy().data
-    elif isinstance(value, Mapping):
-        yield f"dict {len(value)};".encode()
-        for key, entry in value.items():
-            yield from _pieces(key)
-            yield from _pieces(entry)
-    elif isinstance(value, list | tuple):
-        yield f"{type(value).__name__} {len(value)};".encode()
-        for entry in value:
-            yield from _pieces(entry)
-    else:
-        text = repr(value).encode()
-        yield f"{type(value).__name__} {len(text)};".encode()
-        yield text
