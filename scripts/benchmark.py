@@ -33,9 +33,9 @@ from torch.utils._pytree import tree_leaves
 
 from gnp.cli import run_script
 from gnp.errors import UserError
+from gnp.files import write_json, write_text
 from gnp.optim import GNP
 from gnp.tracking import describe_environment
-from gnp.tracking.files import write_json, write_text
 from models import VGG
 
 ALL = slice(None)

@@ -25,8 +25,8 @@ import torch
 from gnp.errors import UserError
 from gnp.faults.kinds import KINDS, NEED_A_DISK
 from gnp.faults.rounds import Chaos
+from gnp.files import StorageError, write_text
 from gnp.tracking.environment import describe_environment
-from gnp.tracking.files import StorageError, write_text
 
 OWN_MOUNTS = "GNP_CHAOS_OWN_MOUNTS"  # set in the process that may mount a disk
 DISK_BYTES = 64 << 20

@@ -27,9 +27,9 @@ from torch import Tensor
 from gnp.cli import run_script
 from gnp.data import DataError, ImageData, Normalise
 from gnp.errors import UserError
+from gnp.files import write_atomically, write_text
 from gnp.settings import AugmentationSettings, Config, resolve
 from gnp.tracking import describe_environment
-from gnp.tracking.files import write_atomically, write_text
 from gnp.training.build import build_augmentation, load_data
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

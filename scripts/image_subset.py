@@ -18,7 +18,7 @@ from gnp.cli import run_script
 from gnp.data.errors import DataError
 from gnp.data.sources.torchvision import load_cifar
 from gnp.data.subset import describe_folder, from_text, make_folder, to_text
-from gnp.tracking.files import write_text
+from gnp.files import write_text
 
 
 def main() -> int:

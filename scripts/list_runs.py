@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from gnp.cli import run_script
+from gnp.files import write_text
 from gnp.settings import unrecorded
 from gnp.tables.listing import list_runs, to_csv
-from gnp.tracking.files import write_text
 
 
 def main() -> int:

@@ -32,9 +32,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from gnp.cli import run_script
+from gnp.files import write_json, write_text
 from gnp.settings import Config, validate
 from gnp.tracking import describe_environment
-from gnp.tracking.files import write_json, write_text
 from gnp.training.build import build_model, build_optimizer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+from gnp import files
 from gnp.data import DataError, ImageData, Split, load_dataset
 from gnp.data.digest import digest_of
 from gnp.data.picture_cache import CACHE_NAME, fingerprint_of
@@ -158,14 +159,14 @@ def test_a_picture_of_the_same_size_and_time_is_noticed(folder):
 def test_a_folder_that_cannot_be_written_is_cached_elsewhere(folder, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
-    real = __import__("tempfile").mkstemp
+    real = files._Raw
 
-    def refuse(dir, suffix):
-        if dir == folder:
-            raise PermissionError(dir)
-        return real(dir=dir, suffix=suffix)
+    def refuse(path, mode):
+        if path.parent == folder:
+            raise PermissionError(path)
+        return real(path, mode)
 
-    monkeypatch.setattr("gnp.data.picture_cache.tempfile.mkstemp", refuse)
+    monkeypatch.setattr(files, "_Raw", refuse)
     load_folder(folder)
     assert not (folder / CACHE_NAME).exists()
     assert len(list(elsewhere.rglob("*.pt"))) == 1

@@ -12,9 +12,9 @@ import pytest
 import torch
 from conftest import ROOT
 
+from gnp import files
 from gnp.errors import UserError
-from gnp.tracking import files
-from gnp.tracking.files import StorageError, append, remove_leftovers, write_atomically, write_text
+from gnp.files import StorageError, append, remove_leftovers, write_atomically, write_text
 
 STATE = {"epoch": 3, "model": {f"w{i}": torch.arange(500.0) + i for i in range(4)}}
 
@@ -243,7 +243,7 @@ FILL = """
 import sys
 from pathlib import Path
 import torch
-from gnp.tracking.files import StorageError, write_atomically
+from gnp.files import StorageError, write_atomically
 folder = Path(sys.argv[1])
 save = lambda n: write_atomically(folder / "c", lambda f: torch.save({"w": torch.ones(n)}, f))
 save(10_000)

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from gnp.data.sources import torchvision
 from gnp.errors import UserError
+from gnp.files import StorageError
 from gnp.jobs import Pool, cpu_slots, progress
 from gnp.tracking import RunRecord, lock
-from gnp.tracking.files import StorageError
 from gnp.tracking.lock import LOCK_FD_VARIABLE, LOCK_NAME, holder, inherited_lock, lock_run, unlock
 
 CONFIG = {"seed": 0}

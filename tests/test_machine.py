@@ -13,15 +13,14 @@ import pytest
 import torch
 from records import spec, write_record
 
-from gnp import cli
+from gnp import cli, files
+from gnp.files import StorageError
 from gnp.jobs import Pool, RunsFailed, cpu_slots, reproduce
 from gnp.jobs import runner as runner_module
 from gnp.machine import refusal
 from gnp.settings import ConfigError
 from gnp.settings.job import JobSettings
 from gnp.tables import render
-from gnp.tracking import files
-from gnp.tracking.files import StorageError
 from gnp.tracking.reading import read_finished
 from gnp.tracking.record import RunRecord
 from gnp.training.run import folder_of, run

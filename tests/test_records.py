@@ -13,6 +13,7 @@ from records import spec, write_record
 
 from gnp.data import load_dataset
 from gnp.data.digest import digest_of
+from gnp.files import put_aside
 from gnp.jobs import Pool, SeriesMismatch, WantedConfigs, check_records, cpu_slots, read_runs
 from gnp.jobs.runner import RecordsLeftOut, refuse_to_pass_over
 from gnp.settings import ConfigError, DatasetSettings, checked, unrecorded
@@ -21,7 +22,6 @@ from gnp.tables.listing import list_runs
 from gnp.tables.text import to_csv, to_latex, to_markdown
 from gnp.tracking import ConfigMismatch, DamagedRecord, RunRecord
 from gnp.tracking.checksums import with_checksum
-from gnp.tracking.files import put_aside
 from gnp.tracking.reading import read_finished
 from gnp.training import run as run_module
 from gnp.training.checkpoint import CheckpointError, Unusable, read_checkpoint

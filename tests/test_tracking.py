@@ -9,10 +9,10 @@ import pytest
 import yaml
 from conftest import PATIENCE, ROOT
 
+from gnp.files import write_atomically
 from gnp.settings import WandbSettings, checked
 from gnp.tracking import ConfigMismatch, RunBusy, RunRecord, WandbMirror, describe_environment
 from gnp.tracking.compare import config_difference
-from gnp.tracking.files import write_atomically
 from gnp.tracking.reading import read_metrics
 
 CONFIG = {"seed": 0, "root": "a", "runtime": {"threads": 1}, "dataset": {"name": "d", "root": "x"}}

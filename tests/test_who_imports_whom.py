@@ -82,12 +82,23 @@ def test_no_two_files_import_each_other_even_by_a_detour():
     [
         ("gnp.errors", []),
         ("gnp.machine", []),
+        ("gnp.files", ["gnp.errors", "gnp.machine"]),
         ("gnp.settings", ["gnp.errors"]),
         ("gnp.optim", []),
         ("models", []),
-        ("gnp.data", ["gnp.settings", "gnp.errors"]),
-        ("gnp.tracking", ["gnp.settings", "gnp.errors", "gnp.machine"]),
-        ("gnp.jobs", ["gnp.settings", "gnp.tracking", "gnp.statistics", "gnp.errors", "gnp.cli"]),
+        ("gnp.data", ["gnp.settings", "gnp.errors", "gnp.files"]),
+        ("gnp.tracking", ["gnp.settings", "gnp.errors", "gnp.files"]),
+        (
+            "gnp.jobs",
+            [
+                "gnp.settings",
+                "gnp.tracking",
+                "gnp.statistics",
+                "gnp.errors",
+                "gnp.cli",
+                "gnp.files",
+            ],
+        ),
     ],
 )
 def test_what_a_room_may_import(room, may_import):

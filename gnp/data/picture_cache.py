@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnp.data.digest import digest_of
 from gnp.data.errors import printable
+from gnp.files import StorageError, write_atomically
 
 CACHE_NAME = ".gnp-cache.pt"
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
@@ -51,24 +52,10 @@ def store(root: Path, fingerprint: str, splits: Splits) -> None:
     checksum = digest_of(fingerprint, list(tensors.values()))
     stored = {"fingerprint": fingerprint, "checksum": checksum, **tensors}
     for cache in _places(root):
-        try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            # Several runs may start at once: each writes its own file, the last rename stays.
-            handle, temporary = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
-        except OSError:
-            continue  # read-only folder
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(stored, file)
-            os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone
-            os.replace(temporary, cache)
-        except (OSError, RuntimeError):  # disk full: the images are decoded, a cache can wait
-            Path(temporary).unlink(missing_ok=True)
-            continue
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        return
+        # Several runs may start at once: each writes its own file, the last rename stays.
+        with suppress(StorageError):
+            write_atomically(cache, lambda file: torch.save(stored, file))
+            return
 
 
 def _places(root: Path) -> list[Path]:

@@ -7,7 +7,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from gnp.tracking import files
+from gnp import files
 
 
 class Writes:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnp.cli import PARENT_VARIABLE
+from gnp.files import storing
 from gnp.jobs.finished import FinishedRun, OtherRun, find_record
 from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
 from gnp.jobs.wanted import Wanted
 from gnp.settings import unrecorded
-from gnp.tracking.files import storing
 from gnp.tracking.lock import LOCK_FD_VARIABLE, holder, lock_run, unlock
 from gnp.tracking.reading import DamagedRecord
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gnp.errors import UserError
+from gnp.files import StorageError
 from gnp.jobs.check import check_records
 from gnp.jobs.finished import Records
 from gnp.jobs.job import Job
@@ -15,7 +16,6 @@ from gnp.jobs.slots import choose_slots
 from gnp.jobs.wanted import Wanted, WantedConfigs
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
-from gnp.tracking.files import StorageError
 
 
 class RunsFailed(UserError):

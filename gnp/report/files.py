@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gnp.tracking.files import write_atomically
+from gnp.files import write_atomically
 
 
 def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:

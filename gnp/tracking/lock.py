@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gnp.errors import UserError
-from gnp.tracking.files import storing
+from gnp.files import storing
 
 try:
     import fcntl

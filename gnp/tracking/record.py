@@ -20,9 +20,7 @@ from typing import Any
 import yaml
 
 from gnp.errors import UserError
-from gnp.tracking.checksums import file_checksum, with_checksum
-from gnp.tracking.compare import PLACES, config_difference, config_hash, without
-from gnp.tracking.files import (
+from gnp.files import (
     append,
     put_aside,
     remove_leftovers,
@@ -30,6 +28,8 @@ from gnp.tracking.files import (
     write_json,
     write_text,
 )
+from gnp.tracking.checksums import file_checksum, with_checksum
+from gnp.tracking.compare import PLACES, config_difference, config_hash, without
 from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_run, unlock
 from gnp.tracking.reading import (
     CHECKPOINT,

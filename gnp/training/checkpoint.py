@@ -13,7 +13,7 @@ import torch
 
 from gnp.data.digest import digest_of
 from gnp.errors import UserError
-from gnp.tracking.files import put_aside, storing, write_atomically
+from gnp.files import put_aside, storing, write_atomically
 from gnp.tracking.reading import CHECKPOINT
 
 log = logging.getLogger(__name__)
