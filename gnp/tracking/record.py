@@ -94,6 +94,7 @@ class RunRecord:
             raise RunBusy(f"{who} is working on {self.folder}; wait for it or stop it")
         try:
             remove_leftovers(self.folder)
+            self._starts = self._earlier_starts()
             self._config_is_there = self._compare(config, unrecorded)
         except BaseException:
             self.close()
@@ -101,7 +102,7 @@ class RunRecord:
 
     def _compare(self, config: Mapping[str, Any], unrecorded: Mapping[str, Any]) -> bool:
         """Whether the folder has this very config; False if it has to be written."""
-        begun_with = {s["config"] for s in self._starts() if "config" in s}
+        begun_with = {s["config"] for s in self._starts if "config" in s}
         try:
             recorded = read_config(self.folder)
         except DamagedRecord as error:
@@ -140,10 +141,9 @@ class RunRecord:
         Raises:
             ConfigMismatch: the run was begun on other data.
         """
-        starts = self._starts()
-        for start in starts:
+        for start in self._starts:
             refuse_other_data(self.folder, start.get("data"), data)
-        before = {start.get("code", {}).get("hash") for start in starts[-1:]}
+        before = {start.get("code", {}).get("hash") for start in self._starts[-1:]}
         if before - {environment["code"]["hash"]}:
             log.warning("%s: the code has changed since this run's last start", self.folder)
         if os.path.lexists(self.folder / SUMMARY):  # of a record that was not whole
@@ -153,7 +153,7 @@ class RunRecord:
         proof = {"schema": SCHEMA, "config": self.config_hash, "data": data}
         entry = with_checksum({**environment, **proof})
         self.check_place()
-        write_json(self.folder / ENVIRONMENT, [*starts, entry], make_folder=False)
+        write_json(self.folder / ENVIRONMENT, [*self._starts, entry], make_folder=False)
 
     def set_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Let metrics.jsonl hold these lines, which a checkpoint knows, and no other.
@@ -204,7 +204,7 @@ class RunRecord:
             put_aside(self.folder / name)
         write_text(self.folder / name, text, make_folder=False)
 
-    def _starts(self) -> list[dict[str, Any]]:
+    def _earlier_starts(self) -> list[dict[str, Any]]:
         try:
             return read_environments(self.folder)
         except DamagedRecord as error:
