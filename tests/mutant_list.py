@@ -1102,7 +1102,7 @@ RUN = [
         (
             "training loss and error are those of the evaluation",
             '"train_loss": train.loss,\n            "train_error": train.error,',
-            '"train_loss": [*evaluated.values()][0],\n            "train_error": [*evaluated.values()][1],',
+            '"train_loss": [*evaluated.values()][0],\n            "train_error": train.error,',
         ),
     ]
 ]
