@@ -1590,6 +1590,36 @@ CHILDREN = [
     ]
 ]
 
+GROWTH = [
+    Mutant(name, file, old, new, "tests/test_growth.py")
+    for name, file, old, new in [
+        (
+            "a record that was changed is not read again",
+            "gnp/tracking/reading.py",
+            "(known := _read_before.get(folder)) is not None and known[0] == state:",
+            "(known := _read_before.get(folder)) is not None:",
+        ),
+        (
+            "a record that was just written counts as settled",
+            "gnp/tracking/reading.py",
+            "if record is not None and state is not None and now",
+            "if record is not None and state is not None or now",
+        ),
+        (
+            "a line of a text is taken for the seed",
+            "gnp/tracking/reading.py",
+            'if isinstance(config, dict) and config.get("seed") == 0:',
+            "if isinstance(config, dict):",
+        ),
+        (
+            "all seeds have the first one's config",
+            "gnp/tracking/reading.py",
+            'return {**config, "seed": int(found[0])}',
+            "return config",
+        ),
+    ]
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
     "loop": LOOP,
@@ -1598,7 +1628,7 @@ AREAS = {
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN, *EVALUATED],
     "summary": SUMMARY,
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
-    "jobs": [*FOUND, *JOBS, *SIGNALS, *CHILDREN],
+    "jobs": [*FOUND, *JOBS, *SIGNALS, *CHILDREN, *GROWTH],
     "statistics and tables": [*NUMBERS, *PRINTED],
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]
