@@ -1,261 +1,88 @@
-"""What a step costs: SGD, SAM, GNP and its variants, and what the optimizer itself adds.
+"""What things cost, as ratios: each part compares what takes turns in one process or one script.
 
-    python scripts/benchmark.py                                  # narrow VGG16-BN on this machine
-    python scripts/benchmark.py --width 1 --batch-size 256 --device cuda --output results/benchmark
-    pip install -e '.[benchmark]'                                # pytorch_optimizer's SAM, WSAM
+    python scripts/benchmark.py                              # the step, on this machine
+    python scripts/benchmark.py step --width 1 --batch-size 256 --device cuda
+    python scripts/benchmark.py starts growth --records 1000 --output results/benchmark
+    pip install -e '.[benchmark]'                            # pytorch_optimizer's SAM, WSAM
 
-Timings of one machine differ from minute to minute. The methods therefore take turns, a few steps
-each, for several rounds, and what is reported is the median over rounds of the ratio to SGD in the
-same round. "beside the passes" is the step with closures that only hand over copies of ready
-gradients: climb, copy, mix and base update without any network. Memory is the peak during a step
-above the resting state (parameters, momentum): CUDA's own count, or on the CPU, beside the passes
-only, the bytes of all tensors made and not yet freed.
+    step        a step of SGD, SAM, GNP and variants, and what the optimizer itself adds
+    input       augmented batches: ours, and torchvision's in a DataLoader
+    epoch       an epoch: ours, and a straightforward loop over that DataLoader
+    evaluation  an evaluation by the images at a time
+    starts      a run beside its epochs: as a process, and in a pool
+    growth      tables and lists with many records
+
+Timings of one machine differ from minute to minute. What is compared takes turns, for several
+rounds, and what is reported is the median over rounds of the ratio within a round. Run it alone.
 """
 
 import argparse
-import statistics
 import sys
 from collections.abc import Callable
-from functools import partial
-from importlib import metadata
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from gnp.benchmarks.memory import peak_memory
-from gnp.benchmarks.results import markdown_table, write_results
-from gnp.benchmarks.timing import ratios, take_turns, to_baseline
+from gnp.benchmarks import step
+from gnp.benchmarks.results import Measured, write_results
 from gnp.cli import run_script
 from gnp.errors import UserError
-from gnp.optim import GNP
 from gnp.tracking import describe_environment
 from gnp.training.device import device_name
-from models import VGG
 
-ALL = slice(None)
-# Method → arguments of GNP. What its step is called with follows from its name in `our_step`.
-OURS: dict[str, dict[str, Any]] = {
-    "SGD": {"r": 0.0, "alpha": 0.0},
-    "SAM": {"r": 0.05, "alpha": 1.0},
-    "SAM, foreach base": {"r": 0.05, "alpha": 1.0},
-    "GNP": {},
-    "GNP, normalize_reference": {"normalize_reference": True},
-    "GNP, l2 and max_grad_norm": {"l2": 1e-4, "max_grad_norm": 5.0},
-    "GNP, adaptive": {"adaptive": True},
-    "GNP, two phases": {},
-    "GNP, m-sharpness of 4 pieces": {},
-    "GNP, reference on a quarter": {},
-    "GNP, direction_every=5": {"direction_every": 5},
+PARTS: dict[str, Callable[[argparse.Namespace, torch.device], Measured]] = {
+    "step": step.measure,
 }
-THEIRS = {  # pytorch_optimizer's → ours that does the same
-    "pytorch_optimizer SAM": "SAM",
-    "pytorch_optimizer SAM, foreach": "SAM, foreach base",  # its base is a foreach one too then
-    "pytorch_optimizer WSAM (GNP's mix)": "GNP",
-}
-Gradient = Callable[[slice], Tensor]  # rows of the batch → loss; zeroes and fills p.grad
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("parts", nargs="*", default=["step"], help="what to measure (step)")
     parser.add_argument("--width", type=float, default=0.125, help="of VGG16-BN (default 0.125)")
     parser.add_argument("--batch-size", type=int, default=128, help="images (default 128)")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each method (default 9)")
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each (default 9)")
     parser.add_argument("--steps", type=int, default=5, help="steps a turn (default 5)")
+    parser.add_argument(
+        "--records", type=int, default=1000, help="of the smaller root, growth (default 1000)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
     parser.add_argument("--threads", type=int, help="CPU threads (default torch's)")
-    parser.add_argument("--output", type=Path, help="folder for benchmark.md, .csv and .json")
+    parser.add_argument("--output", type=Path, help="folder for a .md, .csv and .json of each part")
     arguments = parser.parse_args()
+    if unknown := [part for part in arguments.parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {device}, but torch sees no CUDA device; use cpu")
-    names = [*OURS, *(THEIRS if other_package() else ())]
-    if not other_package():
-        print("pytorch_optimizer is not installed (pip install -e '.[benchmark]'): ours alone")
-    results = {
-        part: compare(names, arguments, device, with_passes)
-        for part, with_passes in (("step", True), ("beside the passes", False))
-    }
-    table = to_markdown(results)
-    print(table)
-    if arguments.output:
-        write(arguments, device, results, table)
-        print(f"written: {arguments.output}/benchmark.md, .csv, .json")
+    for part in arguments.parts:
+        measured = PARTS[part](arguments, device)
+        print(f"{measured.title}\n\n{measured.table}\n")
+        if arguments.output:
+            write(part, measured, arguments, device)
     return 0
 
 
-def other_package() -> str | None:
-    """The version of pytorch_optimizer, if it is installed."""
-    try:
-        return metadata.version("pytorch_optimizer")
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def compare(
-    names: list[str], arguments: argparse.Namespace, device: torch.device, with_passes: bool
-) -> dict[str, dict[str, float]]:
-    """{method: {median ms a step, median and range of the ratio to SGD, MB of memory, …}}."""
-    steps, memory = {}, {}
-    for name in names:
-        steps[name], reset = prepare(arguments, device, name, with_passes)
-        if device.type == "cuda" or not with_passes:
-            memory[name] = peak_memory(steps[name], reset, device)
-    seconds = take_turns(steps, arguments.rounds, arguments.steps, device)
-    numbers = {}
-    for name, own in seconds.items():
-        numbers[name] = to_baseline(own, seconds["SGD"])
-        if name in memory:
-            numbers[name]["MB"] = memory[name]
-        if name in THEIRS:
-            numbers[name]["to ours"] = statistics.median(ratios(own, seconds[THEIRS[name]]))
-    return numbers
-
-
-def prepare(
-    arguments: argparse.Namespace, device: torch.device, method: str, with_passes: bool
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """One step of ``method`` on a network and batch of its own, and what frees all that is made
-    anew in a step."""
-    torch.manual_seed(0)
-    model = VGG(batch_norm=True, width=arguments.width).to(
-        device, memory_format=torch.channels_last
-    )
-    images = torch.randn(arguments.batch_size, 3, 32, 32, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(10, (arguments.batch_size,), device=device)
-    ready = [torch.randn_like(p) for p in model.parameters()]
-
-    def passes(rows: slice) -> Tensor:
-        model.zero_grad()
-        loss = cross_entropy(model(images[rows]), labels[rows])
-        loss.backward()
-        return loss.detach()
-
-    def no_passes(rows: slice) -> Tensor:
-        for parameter, gradient in zip(model.parameters(), ready, strict=True):
-            parameter.grad = gradient.clone()
-        return images.new_zeros(())
-
-    build = their_step if method in THEIRS else our_step
-    optimizer, step = build(
-        method, model, passes if with_passes else no_passes, arguments.batch_size
-    )
-
-    def reset() -> None:
-        model.zero_grad()
-        if isinstance(optimizer, GNP):
-            optimizer.renew_direction()
-
-    return step, reset
-
-
-SGD = {"lr": 1e-3, "momentum": 0.9, "nesterov": True}
-
-
-def our_step(
-    method: str, model: nn.Module, gradient: Gradient, batch_size: int
-) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
-    base = torch.optim.SGD(model.parameters(), **SGD, foreach=True if "foreach" in method else None)
-    optimizer = GNP(base, model=model, **OURS[method])
-    whole = partial(gradient, ALL)
-
-    def two_phases() -> None:
-        with optimizer.first_pass():
-            gradient(ALL)
-        with optimizer.second_pass():
-            gradient(ALL)
-        optimizer.step()
-
-    if method == "GNP, two phases":
-        return optimizer, two_phases
-    if method == "GNP, m-sharpness of 4 pieces":
-        bounds = [batch_size * i // 4 for i in range(5)]
-        pieces = [partial(gradient, slice(a, b)) for a, b in pairwise(bounds)]
-        return optimizer, lambda: optimizer.step(pieces)
-    if method == "GNP, reference on a quarter":
-        return optimizer, lambda: optimizer.step(whole, partial(gradient, slice(None, None, 4)))
-    return optimizer, lambda: optimizer.step(whole)
-
-
-def their_step(
-    method: str, model: nn.Module, gradient: Gradient, batch_size: int
-) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
-    from pytorch_optimizer import SAM, WSAM
-
-    whole = partial(gradient, ALL)
-    if "WSAM" in method:
-        # Without ``decouple`` its gradient is GNP's mix, with α = gamma/(1 − gamma).
-        gamma = 0.8 / 1.8
-        optimizer = WSAM(
-            model, model.parameters(), torch.optim.SGD, rho=0.1, gamma=gamma, decouple=False, **SGD
-        )
-        return optimizer, lambda: optimizer.step(whole)
-    foreach = True if "foreach" in method else None
-    optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, foreach=foreach, **SGD)
-
-    def step() -> None:
-        whole()
-        optimizer.step(whole)
-
-    return optimizer, step
-
-
-# ---------------------------------------------------------------------- what is written
-
-
-def to_markdown(results: dict[str, dict[str, dict[str, float]]]) -> str:
-    whole, beside = results["step"], results["beside the passes"]
-    with_memory = "MB" in whole["SGD"]
-    head = ["method", "step, ms", "of SGD's", "range", "beside the passes, ms", "of ours"]
-    head += ["MB"] if with_memory else []
-    head += ["MB beside the passes"]
-    rows = []
-    for name, step in whole.items():
-        own = beside[name]
-        cells = [
-            name,
-            f"{step['ms']:.1f}",
-            f"{step['ratio']:.2f}",
-            f"{step['lowest']:.2f}–{step['highest']:.2f}",
-            f"{own['ms']:.2f}",
-            f"{own['to ours']:.2f}" if "to ours" in own else "",
-        ]
-        cells += [f"{step['MB']:.1f}"] if with_memory else []
-        rows.append([*cells, f"{own['MB']:.1f}"])
-    return markdown_table(head, rows)
-
-
 def write(
-    arguments: argparse.Namespace,
-    device: torch.device,
-    results: dict[str, dict[str, dict[str, float]]],
-    table: str,
+    part: str, measured: Measured, arguments: argparse.Namespace, device: torch.device
 ) -> None:
-    name, width = device_name(device), f"{arguments.width:g}"
-    environment = describe_environment(name)
-    environment["packages"]["pytorch_optimizer"] = other_package()
+    environment = describe_environment(device_name(device))
+    environment["packages"]["pytorch_optimizer"] = step.other_package()
     write_results(
         arguments.output,
-        "benchmark",
-        settings={k: v for k, v in vars(arguments).items() if k != "output"},
+        part,
+        settings={k: v for k, v in vars(arguments).items() if k not in ("output", "parts")},
         environment=environment,
-        results=results,
-        markdown=f"# What a step costs\n\n{table}\n\nVGG16-BN × {width}, batch of "
-        f"{arguments.batch_size}, {name} ({environment['processor']}, {torch.get_num_threads()} "
-        f"threads), torch {torch.__version__}, pytorch_optimizer {other_package()}: medians of "
-        f"{arguments.rounds} rounds in which the methods take turns of {arguments.steps} steps. "
-        f'"of ours" is the time beside the passes over that of our method that does the same. MB: '
-        f"the peak of tensors made during a step, gradients included.\n",
-        columns=["ms", "ratio", "lowest", "highest", "MB", "to ours"],
+        results=measured.results,
+        markdown=f"# {measured.title}\n\n{measured.table}\n\n{measured.note} "
+        f"{environment['device']} ({environment['processor']}, {torch.get_num_threads()} threads), "
+        f"torch {torch.__version__}.\n",
+        columns=measured.columns,
     )
+    print(f"written: {arguments.output}/{part}.md, .csv, .json\n")
 
 
 if __name__ == "__main__":

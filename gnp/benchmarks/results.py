@@ -3,10 +3,29 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gnp.files import write_json, write_text
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a part of the benchmark found.
+
+    Args:
+        results: {part: {name: {column: number}}}.
+        table: of them, in Markdown.
+        note: what was measured how; machine and versions are added when it is written.
+        columns: of the CSV.
+    """
+
+    title: str
+    results: Mapping[str, Mapping[str, Mapping[str, float]]]
+    table: str
+    note: str
+    columns: Sequence[str]
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

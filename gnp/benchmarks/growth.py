@@ -1,0 +1,85 @@
+"""What tables and lists cost when records are many: time and memory of the scripts that read them,
+as processes, with so many records and with ten times as many."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gnp.tracking.checksums import file_checksum, with_checksum
+from gnp.tracking.compare import config_hash
+from gnp.tracking.reading import CHECKPOINT, CONFIG, ENVIRONMENT, METRICS, SUMMARY, read_finished
+from gnp.tracking.record import dump_yaml
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+TABLE = ["table=quickstart", "device=cpu"]
+
+
+def train_one_of_each_cell(root: Path, overrides: Sequence[str]) -> None:
+    """The quickstart's cells, a seed of each: what the records are copies of."""
+    command = [*TABLE, f"root={root}", "table.seeds=[0]", f"overrides={list(overrides)}"]
+    _run("reproduce_table.py", command)
+
+
+def multiply(trained: Path, root: Path, seeds: int) -> int:
+    """Below ``root``, ``seeds`` whole records of each cell that ``trained`` has seed 0 of; their
+    numbers are the same. Returns how many there are."""
+    count = 0
+    for folder in sorted(Path(trained, "runs").glob("**/seed0")):
+        record = read_finished(folder)
+        assert record is not None
+        cell = root / "runs" / folder.relative_to(trained / "runs").parent
+        for seed in range(seeds):
+            _write(cell / f"seed{seed}", folder, record.config, record.summary, seed)
+            count += 1
+    return count
+
+
+def _write(
+    folder: Path, like: Path, config: dict[str, Any], summary: dict[str, Any], seed: int
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {**config, "seed": seed}
+    starts = json.loads((like / ENVIRONMENT).read_text())
+    (folder / CONFIG).write_text(dump_yaml(own))
+    (folder / ENVIRONMENT).write_text(
+        json.dumps([_proven({**start, "config": config_hash(own)}) for start in starts])
+    )
+    (folder / METRICS).write_bytes((like / METRICS).read_bytes())
+    files = {
+        name: file_checksum(folder / name) if name != CHECKPOINT else checksum
+        for name, checksum in summary["files"].items()
+    }
+    (folder / SUMMARY).write_text(json.dumps(_proven({**summary, "seed": seed, "files": files})))
+
+
+def _proven(value: dict[str, Any]) -> dict[str, Any]:
+    return with_checksum({k: v for k, v in value.items() if k != "sha256"})
+
+
+def measure(root: Path, seeds: int, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
+    """{script: {"seconds", "MB" at its peak}} with the records below ``root``. A table that has all
+    its runs starts, trains nothing and renders."""
+    table = [*TABLE, f"root={root}", f"table.seeds={list(range(seeds))}"]
+    table.append(f"overrides={list(overrides)}")
+    return {
+        "reproduce_table.py": _run("reproduce_table.py", table),
+        "render_table.py": _run("render_table.py", table),
+        "list_runs.py": _run("list_runs.py", [str(root)]),
+    }
+
+
+def _run(script: str, arguments: Sequence[str]) -> dict[str, float]:
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, SCRIPTS / script, *arguments], stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), script)
+    return {"seconds": seconds, "MB": usage.ru_maxrss / 1024}

@@ -1,0 +1,87 @@
+"""What a run costs beside its epochs: as a process of its own, and as a child of a pool."""
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+
+from gnp.benchmarks.results import Measured, markdown_table
+from gnp.benchmarks.timing import ratios
+from gnp.jobs import Pool, Slot, cpu_slots
+from gnp.jobs.job import Job
+from gnp.jobs.wanted import modules_of
+from gnp.tables import TableSpec
+from gnp.tracking.reading import ENVIRONMENT, read_config, read_metrics
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SCRIPTS = CHECKOUT / "scripts"
+# One epoch of two steps: next to nothing.
+TINY = (
+    "training.epochs=1",
+    "dataset.synthetic_train_per_class=10",
+    "dataset.synthetic_test_per_class=10",
+)
+ALONE = ("experiment=quickstart", *TINY, "runtime.device=cpu", "runtime.threads=1")
+
+
+def alone(rounds: int) -> dict[str, list[float]]:
+    """Seconds of ``import torch`` and of a tiny run, each as a process, in turns."""
+    seconds: dict[str, list[float]] = {"import torch": [], "a run": []}
+    with tempfile.TemporaryDirectory() as root:
+        commands = {
+            "import torch": ["-c", "import torch"],
+            "a run": [str(SCRIPTS / "train.py"), *ALONE, f"root={root}"],
+        }
+        for _ in range(rounds):
+            for name, command in commands.items():
+                shutil.rmtree(Path(root, "runs"), ignore_errors=True)
+                started = time.perf_counter()
+                subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+@dataclass
+class Starts:
+    """Watches a pool. Seconds of each run, in the order in which they ended."""
+
+    to_first_epoch: list[float] = field(default_factory=list)
+    beside_epochs: list[float] = field(default_factory=list)
+    begun: dict[Job, tuple[float, Path]] = field(default_factory=dict)
+
+    def watch(self, pool: Pool) -> None:
+        now = time.time()
+        for child in pool.active:
+            started = now - (time.monotonic() - child.started)
+            self.begun.setdefault(child.run, (started, child.log.parent))
+        for run, _ in pool.finished[len(self.beside_epochs) :]:
+            started, folder = self.begun[run]
+            epochs = sum(line["seconds"] for line in read_metrics(folder))
+            self.beside_epochs.append(now - started - epochs)
+            # Written when all is ready and the first epoch follows.
+            ready = (folder / ENVIRONMENT).stat().st_mtime
+            self.to_first_epoch.append(ready - started)
+
+
+def in_a_pool(runs: Sequence[Job], preload: Sequence[str], slot: Slot) -> Mapping[str, list[float]]:
+    """Seconds from a child's start to its first epoch, and all its seconds less its epochs'; of
+    every run but the first, which waits for the pool's server."""
+    with tempfile.TemporaryDirectory() as root:
+        starts = Starts()
+        Pool(
+            runs, root, SCRIPTS / "train.py", [slot], overrides=TINY, preload=preload,
+            watch=starts.watch,
+        ).run()  # fmt: skip
+    return {
+        "to the first epoch": starts.to_first_epoch[1:],
+        "beside the epochs": starts.beside_epochs[1:],
+    }
