@@ -58,6 +58,10 @@ POOL = "tests/test_pool.py"
 ARRIVAL = "tests/test_gnp_arrival.py"
 BASES = "tests/test_gnp_bases.py"
 NO_WAITING = "tests/test_no_waiting.py"
+OF_ALL = "reads_on_the_host_or_crosses_devices"
+NO_WAITING_METHODS = f"{NO_WAITING}::test_no_method_{OF_ALL}"
+NO_WAITING_NETWORKS = f"{NO_WAITING}::test_no_network_{OF_ALL}"
+NO_WAITING_BATCHES = f"{NO_WAITING}::test_no_augmentation_{OF_ALL}"
 GRADIENTS = "tests/test_memory_of_gradients.py"
 SHAKE = "tests/test_stochastic_networks.py"
 
@@ -1536,77 +1540,77 @@ WAITING = [
         "gnp/optim/gnp.py",
         "groups, norm = self._groups(), norm_of(first.gradients)",
         "groups, norm = self._groups(), norm_of(first.gradients); norm.item()",
-        NO_WAITING,
+        NO_WAITING_METHODS,
     ),
     Mutant(
         "the climb asks whether it is finite",
         "gnp/optim/update_rule.py",
         "    return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))",
         "    return scale if bool(scale.isfinite()) else torch.zeros_like(scale)",
-        NO_WAITING,
+        NO_WAITING_METHODS,
     ),
     Mutant(
         "clipping asks whether the norm is too large",
         "gnp/optim/update_rule.py",
         "    return (max_norm / norm).clamp(max=1.0)",
         "    return max_norm / norm if norm > max_norm else torch.ones_like(norm)",
-        NO_WAITING,
+        NO_WAITING_METHODS,
     ),
     Mutant(
         "the zero gradient's norm is of the host",
         "gnp/optim/update_rule.py",
         "    return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))",
         "    return torch.where(scale.isfinite(), scale, torch.zeros(()))",
-        NO_WAITING,
+        NO_WAITING_METHODS,
     ),
     Mutant(
         "the loss is looked at in each step",
         "gnp/training/loop.py",
         "        guard.see(first_loss, step)",
         "        guard.see(first_loss, step); first_loss.item()",
-        NO_WAITING,
+        NO_WAITING_METHODS,
     ),
     Mutant(
         "the sums are on the host",
         "gnp/training/loop.py",
         "        self._wrong = torch.zeros((), dtype=torch.int64, device=device)",
         "        self._wrong = torch.zeros((), dtype=torch.int64)",
-        NO_WAITING,
+        NO_WAITING_METHODS,
     ),
     Mutant(
         "each batch brings its constants",
         "gnp/data/loader.py",
         ".add_(self._shift)",
         ".add_(torch.zeros(1).to(images.device))",
-        NO_WAITING,
+        NO_WAITING_BATCHES,
     ),
     Mutant(
         "draws of the crop are made on the host",
         "gnp/data/augmentation.py",
         "torch.randint(-pad, pad + 1, (2, n), generator=generator, device=device)",
         "torch.randint(-pad, pad + 1, (2, n)).to(device)",
-        NO_WAITING,
+        NO_WAITING_BATCHES,
     ),
     Mutant(
         "mixup's weight is a number of the host",
         "gnp/data/mixing.py",
         "    return torch.lerp(images[partner], images, weights[:, None, None, None])",
         "    return torch.lerp(images[partner], images, weights.mean().item())",
-        NO_WAITING,
+        NO_WAITING_BATCHES,
     ),
     Mutant(
         "labels are compared with the host's",
         "gnp/data/mixing.py",
         "torch.arange(num_classes, device=labels.device)",
         "torch.arange(num_classes).to(labels.device)",
-        NO_WAITING,
+        NO_WAITING_BATCHES,
     ),
     Mutant(
         "AutoAugment reads twice",
         "gnp/data/autoaugment.py",
         "        ends = torch.searchsorted(",
         "        counts = code[:, 0].bincount()\n        ends = torch.searchsorted(",
-        NO_WAITING,
+        NO_WAITING_BATCHES,
     ),
     Mutant(
         "ShakeDrop reads its draws",
@@ -1614,21 +1618,21 @@ WAITING = [
         "        draws = torch.rand(3, len(x), 1, 1, 1, device=x.device, dtype=torch.float32)",
         "        draws = torch.rand(3, len(x), 1, 1, 1, device=x.device, dtype=torch.float32)\n"
         "        draws[0].max().item()",
-        NO_WAITING,
+        NO_WAITING_NETWORKS,
     ),
     Mutant(
         "Shake-Shake draws on the host",
         "models/shake_shake.py",
         "torch.rand(2, len(a), 1, 1, 1, device=a.device, dtype=torch.float32).to(a.dtype)",
         "torch.rand(2, len(a), 1, 1, 1, dtype=torch.float32).to(a)",
-        NO_WAITING,
+        NO_WAITING_NETWORKS,
     ),
     Mutant(
         "evaluation reads each batch",
         "gnp/training/loop.py",
         "        meter.add(cross_entropy(logits, labels), logits, labels)",
         "        meter.add(cross_entropy(logits, labels), logits, labels); logits.sum().item()",
-        NO_WAITING,
+        NO_WAITING_METHODS,
     ),
     Mutant(
         "fp16 asks for the scale",
