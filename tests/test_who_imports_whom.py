@@ -108,7 +108,7 @@ def test_no_two_files_import_each_other_even_by_a_detour():
                 "gnp.tracking",
                 "gnp.training",
                 "gnp.errors",
-                "gnp.cli",
+                "gnp.jobs",
                 "gnp.interruptions",
                 "gnp.files",
             ],

@@ -14,10 +14,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from gnp.cli import PARENT_VARIABLE, die_with_parent
 from gnp.errors import UserError
 from gnp.files import storing, write_json
 from gnp.interruptions import raise_on_signals
+from gnp.jobs.child import end_with_parent, start_server
 from gnp.tracking.environment import code_hash
 from gnp.tracking.lock import holder, lock_run, unlock
 
@@ -55,7 +55,7 @@ class Pieces:
     def __init__(self, folder: Path, pieces: Sequence[Piece], imports: Sequence[str]):
         self.folder, self.pieces = folder, pieces
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(imports))
+        self._imports = imports
 
     def record(self, name: str) -> dict[str, Any] | None:
         """What is recorded of a piece: {"status": "done", "result": …} or {"status": "failed",
@@ -92,6 +92,7 @@ class Pieces:
             raise UserError(f"a piece may take {longest / 60:.1f} minutes: give a limit above that")
         with storing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        start_server(self._imports, {})
         lock = lock_run(self.folder)
         if lock is None:
             raise UserError(f"{self.folder}: {holder(self.folder)} is at work on it; wait for it")
@@ -161,8 +162,7 @@ def _how(exit_code: int | None) -> str:
 def _work(piece: Piece, folder: Path) -> None:
     """In the process of its own."""
     os.setsid()  # what it starts can be ended with it
-    os.environ[PARENT_VARIABLE] = str(os.getppid())
-    die_with_parent()
+    end_with_parent()
     raise_on_signals()
     log = folder / "logs" / f"{piece.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from gnp.jobs.job import Job
 from gnp.jobs.pool import Failure, Pool
 from gnp.jobs.progress import PoolProgress
 from gnp.jobs.slots import choose_slots
-from gnp.jobs.wanted import Wanted, WantedConfigs
+from gnp.jobs.wanted import Wanted, WantedConfigs, modules_of
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 
@@ -103,6 +103,7 @@ def train_missing(
         return []
     slots = choose_slots(how.device, how.jobs)
     with PoolProgress(console, done, len(runs)) as progress:
-        pool = Pool(left, how.root, train, slots, wanted, spec.overrides, progress.watch)
+        preload = modules_of(wanted(run) for run in left)
+        pool = Pool(left, how.root, train, slots, wanted, spec.overrides, preload, progress.watch)
         pool.run()
     return pool.failed

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from gnp.errors import UserError
-from gnp.settings import path_of
+from gnp.settings import is_evaluated, path_of
 from gnp.tracking.checksums import file_checksum, fits_its_checksum
 from gnp.tracking.compare import config_hash
 
@@ -194,14 +194,22 @@ def _contradictions(
         yield METRICS, f"it has {len(metrics)} epochs, {SUMMARY} {summary['epochs']}"
         return
     error = f"{summary['evaluated']}_error"
-    errors = [line.get(error) for line in metrics]
-    if None in errors:
-        yield METRICS, f"line {errors.index(None) + 1} has no {error}"
+    every = training.get("evaluate_every", 1)  # older records do not name it
+    if not _is_integer(every):
+        yield CONFIG, f"training.evaluate_every is {every!r}"
         return
-    if errors[-1] != summary["final"][error]:
-        yield SUMMARY, f"its {error} is {summary['final'][error]}, that of {METRICS} {errors[-1]}"
-    best = min(errors)
-    if summary["best"] != {"epoch": errors.index(best) + 1, error: best}:
+    errors = {line["epoch"]: line[error] for line in metrics if error in line}
+    for epoch in range(1, epochs + 1):
+        if (epoch in errors) != is_evaluated(epoch, epochs, every):
+            yield METRICS, f"line {epoch} has {'a' if epoch in errors else 'no'} {error}"
+            return
+    if errors[epochs] != summary["final"][error]:
+        yield (
+            SUMMARY,
+            f"its {error} is {summary['final'][error]}, that of {METRICS} {errors[epochs]}",
+        )
+    best = min(errors, key=errors.__getitem__)
+    if summary["best"] != {"epoch": best, error: errors[best]}:
         yield SUMMARY, f"its best epoch is not that of {METRICS}"
 
 
