@@ -1635,6 +1635,13 @@ WAITING = [
         NO_WAITING_METHODS,
     ),
     Mutant(
+        "bf16's loss is read",
+        "gnp/training/loop.py",
+        "        return loss.detach()\n",
+        "        loss.item()\n        return loss.detach()\n",
+        f"{NO_WAITING}::test_bf16_reads_nothing_on_the_host",
+    ),
+    Mutant(
         "fp16 asks for the scale",
         "gnp/optim/loss_scale.py",
         "        return self._scaler.scale(torch.full((), value, device=device))",

@@ -30,7 +30,8 @@ def step(plain, gnp, name="fp32-eager-channels_last"):
     }
     precision = name.split("-")[0]
     settings = [f"training.precision={precision}", f"of={name}"]
-    return {"settings": settings, "batch_size": 8, "first_step": 2.0, "methods": methods}
+    sizes = {"batch_size": 8, "first_step": 2.0}
+    return {"device": "a GPU", "settings": settings, **sizes, "methods": methods}
 
 
 def done(result):
@@ -114,7 +115,13 @@ def test_the_pages_show_what_was_measured_and_what_failed(tmp_path):
     write_record(tmp_path, "tests", 1.0, {"pytest": "22 passed"})
     write_record(tmp_path, "benchmark/vgg16/fp32-eager-channels_last", 1.0, step(2000, 1000))
     write_record(tmp_path, "benchmark/vgg16/bf16-eager-contiguous", 1.0, reason="no | memory")
-    speeds = {"images_per_second": 9e5, "torchvision": 3e4, "ratio": 30.0, "workers": 16}
+    speeds = {
+        "device": "a GPU",
+        "images_per_second": 9e5,
+        "torchvision": 3e4,
+        "ratio": 30.0,
+        "workers": 16,
+    }
     write_record(tmp_path, "input/basic", 1.0, speeds)
     write_record(tmp_path, "cell/gnp", 1.0, {"epochs": 7, "test_error": 9.87, "minutes": 3.0})
     files = write_report(tmp_path, "python x", missing=2)
@@ -130,12 +137,19 @@ def test_the_pages_show_what_was_measured_and_what_failed(tmp_path):
     ):
         assert words in page
     assert "gnp: 9.87 % after 7 epochs (one seed)" in (tmp_path / "rows.md").read_text()
-    assert "different code" not in page
-    record = tmp_path / "records/tests.json"
-    other = tmp_path / "records/input/basic.json"
-    other.write_text(other.read_text().replace(json.loads(record.read_text())["code"], "0" * 16))
+    assert "Warning" not in page
+
+
+@pytest.mark.parametrize("key", ["code", "device"])
+def test_the_pages_warn_of_records_of_other_code_or_another_device(tmp_path, key):
+    for name in ("bf16-eager-contiguous", "fp32-eager-contiguous"):
+        write_record(tmp_path, f"benchmark/vgg16/{name}", 1.0, step(2000, 1000, name))
+    file = tmp_path / "records/benchmark/vgg16/bf16-eager-contiguous.json"
+    record = json.loads(file.read_text())
+    (record if key == "code" else record["result"])[key] = "another"
+    file.write_text(json.dumps(record))
     write_report(tmp_path, "python x", missing=0)
-    assert "the records are of different code" in (tmp_path / "gpu.md").read_text()
+    assert f"the records are of different {key}" in (tmp_path / "gpu.md").read_text()
 
 
 @pytest.mark.parametrize("name", [f.stem for f in (CONFIGS / "augmentation").glob("*.yaml")])
@@ -170,7 +184,7 @@ def test_the_hour_stopped_midway_goes_on_and_does_nothing_twice(tmp_path):
     first = start(tmp_path)
     run = tmp_path / "runs/quickstart/synthetic-basic/sgd/seed0"
     deadline = time.monotonic() + PATIENCE
-    while not (run / "metrics.jsonl").exists() and first.poll() is None:
+    while not (run / "checkpoint.pt").exists() and first.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     first.send_signal(signal.SIGTERM)

@@ -85,7 +85,7 @@ def train(monkeypatch):
         monkeypatch.setattr(run_module, "build_model", build)
         monkeypatch.setattr(run_module, "batches", batches)
         steps = []
-        with fake_device(monkeypatch, device), OneDevice() as watch:
+        with fake_device(monkeypatch, device), OneDevice(device) as watch:
             data = fake_images(device, STEPS * config.training.batch_size + 4)
             monkeypatch.setattr(run_module, "load_data", lambda *_: data)
             run = run_module._Run(config, None, device, Processes())
@@ -165,7 +165,9 @@ def test_fp16_reads_nothing_on_the_host_but_in_torchs_scaler(train, tiny, monkey
         return optimizer.step(*args, **kwargs)
 
     monkeypatch.setattr(torch.amp.GradScaler, "_maybe_opt_step", step_anyway)
-    train(tiny("optimizer=gnp", "training.precision=fp16", "training.max_grad_norm=1"), CPU)
+    units = ["optimizer.weight_decay_in=loss", "optimizer.normalize_reference=true"]
+    clipped = ["training.precision=fp16", "training.max_grad_norm=1"]
+    train(tiny("optimizer=gnp", *units, *clipped), CPU)
     assert len(asked) == STEPS
 
 

@@ -22,7 +22,8 @@ PASSES_SHARE = 0.75  # of a run's time, as is assumed; the rest is evaluation, s
 
 @dataclass(frozen=True)
 class Cell:
-    """
+    """What is trained.
+
     Args:
         network: as the records of the benchmark call it.
         settings: of the run's command line.

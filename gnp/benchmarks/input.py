@@ -16,7 +16,7 @@ from gnp.benchmarks.training_step import compose_run
 from gnp.data import ImageData, Split, batches
 from gnp.settings import AugmentationSettings, Config
 from gnp.training.build import build_augmentation
-from gnp.training.device import prepare_device
+from gnp.training.device import device_name, prepare_device
 
 
 class Pictures(Dataset):
@@ -76,6 +76,7 @@ def measure_input(
     own, other = zip(*seconds, strict=True)
     done = images // config.training.batch_size * config.training.batch_size
     return {
+        "device": device_name(device),
         "images_per_second": done / statistics.median(own),
         "torchvision": done / statistics.median(other),
         "ratio": statistics.median(ratios(other, own)),

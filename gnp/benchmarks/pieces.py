@@ -27,7 +27,8 @@ LEAST_SECONDS = 30  # what goes on another time is not begun for less
 
 @dataclass(frozen=True)
 class Piece:
-    """
+    """A part of the work.
+
     Args:
         name: "benchmark/vgg16_bn/fp32": its record is records/<name>.json, what it prints is in
             logs/<name>.txt.

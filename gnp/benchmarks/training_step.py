@@ -16,7 +16,7 @@ from gnp.benchmarks.memory import peak_memory
 from gnp.benchmarks.timing import take_turns, time_steps, to_baseline
 from gnp.settings import Config, validate
 from gnp.training.build import build_autocast, build_model, build_optimizer
-from gnp.training.device import prepare_device
+from gnp.training.device import device_name, prepare_device
 from gnp.training.loop import BatchPasses
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -45,14 +45,15 @@ def compose_run(settings: Sequence[str]) -> Config:
 def measure_step(
     settings: Sequence[str], combination: Sequence[str], effort: Effort
 ) -> dict[str, Any]:
-    """
+    """A network's step with a combination of precision, compiler and memory format.
+
     Args:
         settings: a run's command line.
         combination: the rest of it, which is measured.
 
     Returns:
-        "settings", the combination; "batch_size"; "first_step", the seconds that the first step
-        took, compilation included; "methods": {method: {"ms", "ratio" to the plain step of the
+        "device"; "settings", the combination; "batch_size"; "first_step", the seconds that the
+        first step took, compilation included; "methods": {method: {"ms", "ratio" to the plain step of the
         same round, "lowest", "highest", "images_per_second", and on CUDA "MB": the peak above the
         resting state}}.
     """
@@ -87,6 +88,7 @@ def measure_step(
         if device.type == "cuda":
             methods[name]["MB"] = peak_memory(step, model.zero_grad, device)
     return {
+        "device": device_name(device),
         "settings": list(combination),
         "batch_size": size,
         "first_step": first_step,
