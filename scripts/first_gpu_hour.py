@@ -21,11 +21,11 @@ Written: <output>/gpu.md, gpu.json, best.json (the fastest settings of each netw
 precision), and rows.md for results/README.md. Exit status 0: nothing is missing; 1: the same
 command goes on.
 
-On a machine that is lent for ten minutes at a time and has no network: bring this folder with data/
-in it (or set GNP_DATA), and
+On a machine that is lent for ten minutes a command, fresh and without network: bring this folder
+with data/ in it (or set GNP_DATA) and what <output> holds already, and take <output> back each time:
 
-    pip install -e '.[test]'   # or, where torch and the rest are there: export PYTHONPATH=$PWD
-    until python scripts/first_gpu_hour.py --limit-minutes 8; do :; done
+    export PYTHONPATH=$PWD     # where torch and the rest are installed; else pip install -e '.[test]'
+    python scripts/first_gpu_hour.py; [ $? = 1 ] && echo "call it again"
 """
 
 import argparse
@@ -37,6 +37,8 @@ from gnp.benchmarks.gpu_report import write_report
 from gnp.benchmarks.pieces import Pieces, outcome
 from gnp.cli import FAILED, run_script
 from gnp.interruptions import raise_on_signals
+from gnp.settings import RuntimeSettings
+from gnp.training.device import prepare_device
 
 IMPORTS = ["gnp.benchmarks.gpu_hour"]
 
@@ -66,14 +68,16 @@ def main() -> int:
             record = work.record(piece.name)
             print(f"{piece.name}: {'missing' if record is None else outcome(record)}")
         return 0
+    prepare_device(RuntimeSettings.model_construct(device=arguments.device))  # or it is refused
+    command = f"python scripts/first_gpu_hour.py --device {arguments.device}"
+    if arguments.toy:
+        command += " --toy"
     try:
         work.run(60 * arguments.limit_minutes, arguments.only)
     finally:
         missing = len(work.missing())
-        options = " --toy" if arguments.toy else ""
-        command = f"python scripts/first_gpu_hour.py --device {arguments.device}{options}"
-        written = write_report(arguments.output, command, missing)
-    print("written:", *written)
+        if missing < len(plan):
+            print("written:", *write_report(arguments.output, command, missing))
     if missing:
         print(f"{missing} of {len(plan)} pieces are missing yet: the same command goes on")
     return FAILED if missing else 0

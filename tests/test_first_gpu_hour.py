@@ -1,6 +1,7 @@
 """scripts/first_gpu_hour.py, on the CPU at toy size; what it recommends and writes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -171,8 +172,8 @@ def test_torchvisions_square_has_cutouts_area():
     assert (erased == 0).sum() == 3 * 16**2
 
 
-def start(folder):
-    command = [sys.executable, "scripts/first_gpu_hour.py", "--device", "cpu", "--toy"]
+def start(folder, device="cpu"):
+    command = [sys.executable, "scripts/first_gpu_hour.py", "--device", device, "--toy"]
     command += ["--output", str(folder)]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -212,3 +213,14 @@ def test_the_hour_stopped_midway_goes_on_and_does_nothing_twice(tmp_path):
     assert "going on after epoch" in (tmp_path / "logs/cell/sgd.txt").read_text()
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["vgg16_bn"].keys() == {"fp32", "bf16", "fastest"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused_and_leaves_no_record(tmp_path, device):
+    process = start(tmp_path / "gpu", device)
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, said
+    (line,) = said.splitlines()
+    assert re.match(rf"first_gpu_hour\.py: runtime\.device='?{device}", line)
+    assert not (tmp_path / "gpu").exists()

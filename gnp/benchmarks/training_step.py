@@ -53,9 +53,9 @@ def measure_step(
 
     Returns:
         "device"; "settings", the combination; "batch_size"; "first_step", the seconds that the
-        first step took, compilation included; "methods": {method: {"ms", "ratio" to the plain step of the
-        same round, "lowest", "highest", "images_per_second", and on CUDA "MB": the peak above the
-        resting state}}.
+        first step took, compilation included; "methods": {method: {"ms", "ratio" to the plain
+        step of the same round, "lowest", "highest", "images_per_second", and on CUDA "MB": the
+        peak above the resting state}}.
     """
     configs = {
         name: compose_run(["optimizer=gnp", *settings, *combination, *own])
