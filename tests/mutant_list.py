@@ -57,6 +57,12 @@ RECORDS = "tests/test_record_proofs.py tests/test_records.py"
 POOL = "tests/test_pool.py"
 ARRIVAL = "tests/test_gnp_arrival.py"
 BASES = "tests/test_gnp_bases.py"
+NO_WAITING = "tests/test_no_waiting.py"
+OF_ALL = "reads_on_the_host_or_crosses_devices"
+NO_WAITING_METHODS = f"{NO_WAITING}::test_no_method_{OF_ALL}"
+NO_WAITING_NETWORKS = f"{NO_WAITING}::test_no_network_{OF_ALL}"
+NO_WAITING_BATCHES = f"{NO_WAITING}::test_no_augmentation_{OF_ALL}"
+GRADIENTS = "tests/test_memory_of_gradients.py"
 SHAKE = "tests/test_stochastic_networks.py"
 
 ARITHMETIC = [
@@ -324,9 +330,16 @@ ARITHMETIC = [
     Mutant(
         "shared memory is not refused",
         "gnp/optim/gradients.py",
-        "if a.data_ptr() == b.data_ptr() and a.numel() > 0:",
-        "if a is b and a.numel() < 0:",
+        "if _share_memory(_local(a), _local(b)):",
+        "if False:",
         PROMISES,
+    ),
+    Mutant(
+        "gradients without entries share memory",
+        "gnp/optim/gradients.py",
+        "if a.numel() == 0:\n        return False\n    if a is b",
+        "if a is b",
+        GRADIENTS,
     ),
     Mutant(
         "the second pass counts in running statistics",
@@ -839,8 +852,8 @@ DATA = [
     Mutant(
         "groups are mixed up",
         "gnp/data/autoaugment.py",
-        "by_code = code.argsort(dim=0, stable=True)",
-        "by_code = code.argsort(dim=0, stable=True, descending=True)",
+        "torch.searchsorted(codes_in_order, kinds, right=True)",
+        "torch.searchsorted(codes_in_order, kinds)",
         AUTOAUGMENT,
     ),
     Mutant(
@@ -1521,6 +1534,226 @@ SIGNALS = [
     ),
 ]
 
+WAITING = [
+    Mutant(
+        "the norm is read on the host",
+        "gnp/optim/gnp.py",
+        "groups, norm = self._groups(), norm_of(first.gradients)",
+        "groups, norm = self._groups(), norm_of(first.gradients); norm.item()",
+        NO_WAITING_METHODS,
+    ),
+    Mutant(
+        "the climb asks whether it is finite",
+        "gnp/optim/update_rule.py",
+        "    return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))",
+        "    return scale if bool(scale.isfinite()) else torch.zeros_like(scale)",
+        NO_WAITING_METHODS,
+    ),
+    Mutant(
+        "clipping asks whether the norm is too large",
+        "gnp/optim/update_rule.py",
+        "    return (max_norm / norm).clamp(max=1.0)",
+        "    return max_norm / norm if norm > max_norm else torch.ones_like(norm)",
+        NO_WAITING_METHODS,
+    ),
+    Mutant(
+        "the zero gradient's norm is of the host",
+        "gnp/optim/update_rule.py",
+        "    return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))",
+        "    return torch.where(scale.isfinite(), scale, torch.zeros(()))",
+        NO_WAITING_METHODS,
+    ),
+    Mutant(
+        "the loss is looked at in each step",
+        "gnp/training/loop.py",
+        "        guard.see(first_loss, step)",
+        "        guard.see(first_loss, step); first_loss.item()",
+        NO_WAITING_METHODS,
+    ),
+    Mutant(
+        "the sums are on the host",
+        "gnp/training/loop.py",
+        "        self._wrong = torch.zeros((), dtype=torch.int64, device=device)",
+        "        self._wrong = torch.zeros((), dtype=torch.int64)",
+        NO_WAITING_METHODS,
+    ),
+    Mutant(
+        "each batch brings its constants",
+        "gnp/data/loader.py",
+        ".add_(self._shift)",
+        ".add_(torch.zeros(1).to(images.device))",
+        NO_WAITING_BATCHES,
+    ),
+    Mutant(
+        "draws of the crop are made on the host",
+        "gnp/data/augmentation.py",
+        "torch.randint(-pad, pad + 1, (2, n), generator=generator, device=device)",
+        "torch.randint(-pad, pad + 1, (2, n)).to(device)",
+        NO_WAITING_BATCHES,
+    ),
+    Mutant(
+        "mixup's weight is a number of the host",
+        "gnp/data/mixing.py",
+        "    return torch.lerp(images[partner], images, weights[:, None, None, None])",
+        "    return torch.lerp(images[partner], images, weights.mean().item())",
+        NO_WAITING_BATCHES,
+    ),
+    Mutant(
+        "labels are compared with the host's",
+        "gnp/data/mixing.py",
+        "torch.arange(num_classes, device=labels.device)",
+        "torch.arange(num_classes).to(labels.device)",
+        NO_WAITING_BATCHES,
+    ),
+    Mutant(
+        "AutoAugment reads twice",
+        "gnp/data/autoaugment.py",
+        "        ends = torch.searchsorted(",
+        "        counts = code[:, 0].bincount()\n        ends = torch.searchsorted(",
+        NO_WAITING_BATCHES,
+    ),
+    Mutant(
+        "ShakeDrop reads its draws",
+        "models/pyramidnet.py",
+        "        draws = torch.rand(3, len(x), 1, 1, 1, device=x.device, dtype=torch.float32)",
+        "        draws = torch.rand(3, len(x), 1, 1, 1, device=x.device, dtype=torch.float32)\n"
+        "        draws[0].max().item()",
+        NO_WAITING_NETWORKS,
+    ),
+    Mutant(
+        "Shake-Shake draws on the host",
+        "models/shake_shake.py",
+        "torch.rand(2, len(a), 1, 1, 1, device=a.device, dtype=torch.float32).to(a.dtype)",
+        "torch.rand(2, len(a), 1, 1, 1, dtype=torch.float32).to(a)",
+        NO_WAITING_NETWORKS,
+    ),
+    Mutant(
+        "evaluation reads each batch",
+        "gnp/training/loop.py",
+        "        meter.add(cross_entropy(logits, labels), logits, labels)",
+        "        meter.add(cross_entropy(logits, labels), logits, labels); logits.sum().item()",
+        NO_WAITING_METHODS,
+    ),
+    Mutant(
+        "bf16's loss is read",
+        "gnp/training/loop.py",
+        "        return loss.detach()\n",
+        "        loss.item()\n        return loss.detach()\n",
+        f"{NO_WAITING}::test_bf16_reads_nothing_on_the_host",
+    ),
+    Mutant(
+        "fp16 asks for the scale",
+        "gnp/optim/loss_scale.py",
+        "        return self._scaler.scale(torch.full((), value, device=device))",
+        "        return value * self._scaler.get_scale()",
+        f"{NO_WAITING}::test_fp16_reads_nothing_on_the_host_but_in_torchs_scaler",
+    ),
+    Mutant(
+        "tensors without memory share it",
+        "gnp/optim/gradients.py",
+        """    if tensor.untyped_storage().device.type == "meta":""",
+        "    if False:",
+        GRADIENTS,
+    ),
+    Mutant(
+        "parts of one storage share memory",
+        "gnp/optim/gradients.py",
+        "        return bool(a.storage_offset() == b.storage_offset())",
+        "        return True",
+        GRADIENTS,
+    ),
+    Mutant(
+        "what a wrapper wraps is not looked at",
+        "gnp/optim/gradients.py",
+        "    return any(map(_share_memory, _wrapped(a), _wrapped(b)))",
+        "    return False",
+        GRADIENTS,
+    ),
+    Mutant(
+        "two owners of one memory are not seen",
+        "gnp/optim/gradients.py",
+        "        return address == _address(b)",
+        "        return False",
+        GRADIENTS,
+    ),
+]
+
+MEASURED = [
+    Mutant(
+        "a turn is of one step",
+        "gnp/benchmarks/timing.py",
+        "            seconds[name].append(time_steps(step, count, device))",
+        "            seconds[name].append(time_steps(step, 1, device))",
+        "tests/test_benchmarks.py",
+    ),
+    Mutant(
+        "the ratio is of medians",
+        "gnp/benchmarks/timing.py",
+        """        "ratio": statistics.median(of_rounds),""",
+        """        "ratio": statistics.median(own) / statistics.median(baseline),""",
+        "tests/test_benchmarks.py",
+    ),
+    Mutant(
+        "a recorded piece is done again",
+        "gnp/benchmarks/pieces.py",
+        "return [piece for piece in chosen if self.record(piece.name) is None]",
+        "return chosen",
+        "tests/test_pieces.py::test_a_piece_is_done_once",
+        slow=True,
+    ),
+    Mutant(
+        "what goes on has failed when it is stopped",
+        "gnp/benchmarks/pieces.py",
+        "if record is None and not (stopped and piece.goes_on):",
+        "if record is None:",
+        "tests/test_pieces.py::test_what_goes_on_is_stopped_when_time_is_over_and_called_again",
+        slow=True,
+    ),
+    Mutant(
+        "what a piece has started is left behind",
+        "gnp/benchmarks/pieces.py",
+        "            os.killpg(process.pid, signal.SIGKILL)",
+        "            pass",
+        "tests/test_pieces.py::test_a_piece_without_an_end_is_given_up_with_all_that_it_started",
+        slow=True,
+    ),
+    Mutant(
+        "a piece is begun that cannot end in time",
+        "gnp/benchmarks/pieces.py",
+        "elif left >= needed:",
+        "elif left > 0:",
+        "tests/test_pieces.py",
+    ),
+    Mutant(
+        "a piece does not wait for those before it",
+        "gnp/benchmarks/pieces.py",
+        "if any(self.record(name) is None for name in piece.after):",
+        "if all(self.record(name) is None for name in piece.after) and piece.after:",
+        "tests/test_pieces.py",
+    ),
+    Mutant(
+        "a little faster is worth a setting",
+        "gnp/benchmarks/best.py",
+        "> CLEARLY * _speed(done[chosen])",
+        "> _speed(done[chosen])",
+        "tests/test_first_gpu_hour.py",
+    ),
+    Mutant(
+        "the cell's epochs are counted anew in each call",
+        "gnp/benchmarks/cell.py",
+        "    write_json(file, plan)",
+        "    pass",
+        "tests/test_first_gpu_hour.py",
+    ),
+    Mutant(
+        "the cell's time is one method's",
+        "gnp/benchmarks/cell.py",
+        "epoch = sum(images / speed for speed in speeds)",
+        "epoch = max(images / speed for speed in speeds)",
+        "tests/test_first_gpu_hour.py",
+    ),
+]
+
 EVALUATION = "tests/test_evaluate_every.py"
 EVALUATED = [
     Mutant(name, file, old, new, EVALUATION)
@@ -1623,6 +1856,8 @@ GROWTH = [
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
     "loop": LOOP,
+    "waiting for the device": WAITING,
+    "benchmarks": MEASURED,
     "data": DATA,
     "networks": NETWORKS,
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN, *EVALUATED],

@@ -471,7 +471,7 @@ def test_it_works_under_no_grad():
     assert not equal(weights(model), before)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_on_cuda_a_step_does_not_wait_for_the_device():
     model = network().cuda()
     x, y = (t.cuda() for t in batch())

@@ -508,7 +508,7 @@ def test_a_replay_restores_the_generator_after_an_exception():
     assert torch.equal(torch.get_rng_state(), after)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_draws_on_cuda_are_replayed():
     state = RandomState([torch.device("cuda")])
     drawn = torch.rand(2, device="cuda")

@@ -501,7 +501,7 @@ def test_the_meter_weights_by_images():
     assert dataclasses.astuple(meter.read()) == (2.0, 25.0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_on_cuda_an_epoch_waits_for_the_device_only_to_check_the_loss(monkeypatch):
     device = torch.device("cuda")
     split = loop_data().train.to(device)

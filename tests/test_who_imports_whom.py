@@ -108,6 +108,8 @@ def test_no_two_files_import_each_other_even_by_a_detour():
                 "gnp.tracking",
                 "gnp.training",
                 "gnp.errors",
+                "gnp.jobs",
+                "gnp.interruptions",
                 "gnp.files",
             ],
         ),

@@ -83,10 +83,13 @@ class AutoAugment:
         code = codes[draws.sub_policy[:, None], position, draws.negative.long()]
         applied = draws.uniform < probabilities[draws.sub_policy]
         code = torch.where(applied, code, len(pairs))
-        by_code = code.argsort(dim=0, stable=True)
-        counts = torch.stack([c.bincount(minlength=len(pairs) + 1) for c in code.unbind(1)])
+        # (2, N): by position. (bincount, which seems simpler, reads the largest code on the host.)
+        codes_in_order, by_code = code.T.contiguous().sort(dim=1, stable=True)
+        kinds = torch.arange(len(pairs) + 1, device=images.device).repeat(2, 1)
+        ends = torch.searchsorted(codes_in_order, kinds, right=True)
+        counts = ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1]))
         out = images.clone()
-        for order, sizes in zip(by_code.unbind(1), counts.tolist(), strict=True):
+        for order, sizes in zip(by_code, counts.tolist(), strict=True):
             for pair, group in zip(pairs, order.split(sizes), strict=False):  # the last has none
                 for start in range(0, len(group), CHUNK):
                     chosen = group[start : start + CHUNK]

@@ -91,8 +91,7 @@ def refuse_shared_memory(earlier: Gradients, later: Gradients) -> None:
         for a, b in zip(*pair, strict=True):
             if a is None or b is None:
                 continue
-            a, b = _local(a), _local(b)
-            if a.data_ptr() == b.data_ptr() and a.numel() > 0:
+            if _share_memory(_local(a), _local(b)):
                 raise RuntimeError(
                     "one backward pass wrote its gradients over those of another. DDP with "
                     "gradient_as_bucket_view=True? Then pass it as model=…; other code that keeps "
@@ -148,3 +147,39 @@ def is_sharded(tensor: Tensor) -> bool:
         return False
     module = sys.modules.get("torch.distributed.tensor")
     return isinstance(tensor, getattr(module, "DTensor", ()))
+
+
+def _share_memory(a: Tensor, b: Tensor) -> bool:
+    """Do they begin at the same place in memory? Tensors without any of their own (meta, fake and
+    functional ones) are told apart by their storages, those that wrap others by the others."""
+    if a.numel() == 0:
+        return False
+    if a is b:
+        return True
+    try:
+        here, there = a.untyped_storage(), b.untyped_storage()
+    except NotImplementedError:  # a tensor of another kind (XLA's) has no storage at all
+        return False
+    if here._cdata == there._cdata:
+        return bool(a.storage_offset() == b.storage_offset())
+    if address := _address(a):  # storages of several owners (NumPy's) may be the same memory
+        return address == _address(b)
+    return any(map(_share_memory, _wrapped(a), _wrapped(b)))
+
+
+def _address(tensor: Tensor) -> int:
+    """0 if it has none."""
+    if tensor.untyped_storage().device.type == "meta":  # a fake one, too: it warns if it is asked
+        return 0
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # a functional one
+        return 0
+
+
+def _wrapped(tensor: Tensor) -> list[Tensor]:
+    """The tensors that a subclass is made of, which torch asks it for in this way too."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return []
+    names, _ = tensor.__tensor_flatten__()
+    return [getattr(tensor, name) for name in names]

@@ -1,0 +1,137 @@
+"""The input pipeline: epochs of augmented batches by ours, on the device, and by torchvision's
+transforms in a DataLoader with worker processes, which a loop would have instead."""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchvision.transforms import v2
+
+from gnp.benchmarks.timing import ratios
+from gnp.benchmarks.training_step import compose_run
+from gnp.data import ImageData, Split, batches
+from gnp.settings import AugmentationSettings, Config
+from gnp.training.build import build_augmentation
+from gnp.training.device import device_name, prepare_device
+
+
+class Pictures(Dataset):
+    """Images as torchvision's data sets keep them, each transformed when it is asked for."""
+
+    def __init__(self, split: Split, transform: v2.Transform):
+        self._images, self._labels = split.images.permute(0, 2, 3, 1).numpy(), split.labels.tolist()
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._transform(self._images[index]), self._labels[index]
+
+
+def torchvisions(chosen: AugmentationSettings, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """torchvision's transforms for an augmentation of ours: what is done to each image, and to a
+    batch of them. Its RandomErasing, of a square of the same area, stands for Cutout."""
+    each: list[Any] = [v2.ToPILImage()]
+    if chosen.autoaugment:
+        each.append(v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10))
+    if chosen.flip:
+        each.append(v2.RandomHorizontalFlip())
+    if chosen.crop_padding:
+        each.append(v2.RandomCrop(32, padding=chosen.crop_padding, padding_mode="reflect"))
+    each += [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
+    if chosen.cutout:
+        area = chosen.cutout**2 / 32**2
+        each.append(v2.RandomErasing(p=1.0, scale=(area, area), ratio=(1.0, 1.0)))
+    mixing = {"mixup": v2.MixUp, "cutmix": v2.CutMix}.get(chosen.mixing)
+    mix = mixing(num_classes=10, alpha=chosen.mixing_alpha) if mixing else None
+    return v2.Compose(each), mix
+
+
+def measure_input(
+    settings: Sequence[str], images: int, workers: int, rounds: int
+) -> dict[str, Any]:
+    """Images a second of both, who take turns with an epoch each, and the median ratio.
+
+    Args:
+        settings: a run's command line.
+        images: of an epoch; they are noise.
+        workers: processes of the DataLoader.
+    """
+    config = compose_run(settings)
+    device = prepare_device(config.runtime)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    split = Split(pixels, torch.randint(10, (images,), generator=generator))
+    # The loader's workers are there before the device is used, and stay.
+    theirs = their_epochs(config, split, device, workers)
+    next(theirs)
+    ours = our_epochs(config, split.to(device), device)
+    next(ours)
+    seconds = [(next(ours), next(theirs)) for _ in range(rounds)]
+    own, other = zip(*seconds, strict=True)
+    done = images // config.training.batch_size * config.training.batch_size
+    return {
+        "device": device_name(device),
+        "images_per_second": done / statistics.median(own),
+        "torchvision": done / statistics.median(other),
+        "ratio": statistics.median(ratios(other, own)),
+        "workers": workers,
+    }
+
+
+def our_epochs(config: Config, split: Split, device: torch.device) -> Iterator[float]:
+    """Seconds of one epoch after another."""
+    data = ImageData(
+        split, split, "test", 10, tuple(config.dataset.mean), tuple(config.dataset.std)
+    )
+    augmentation, generator = build_augmentation(config), torch.Generator(device).manual_seed(0)
+    while True:
+        yield _timed(batches(data, config.training.batch_size, augmentation, generator), device)
+
+
+def their_epochs(
+    config: Config, split: Split, device: torch.device, workers: int
+) -> Iterator[float]:
+    """Seconds of one epoch after another."""
+    each, mix = torchvisions(config.augmentation, config.dataset.mean, config.dataset.std)
+    loader = DataLoader(
+        Pictures(split, each),
+        config.training.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        collate_fn=_Collate(mix),
+    )
+    while True:
+        on_the_device = (
+            (images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+            for images, labels in loader
+        )
+        yield _timed(on_the_device, device)
+
+
+class _Collate:
+    """Workers need it as what can be pickled."""
+
+    def __init__(self, mix: Any):
+        self._mix = mix
+
+    def __call__(self, samples: list[Any]) -> Any:
+        batch = default_collate(samples)
+        return batch if self._mix is None else self._mix(*batch)
+
+
+def _timed(epoch: Iterator[Any], device: torch.device) -> float:
+    started = time.perf_counter()
+    for _ in epoch:
+        pass
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
