@@ -22,9 +22,10 @@ precision), and rows.md for results/README.md. Exit status 0: nothing is missing
 command goes on.
 
 On a machine that is lent for ten minutes a command, fresh and without network: bring this folder
-with data/ in it (or set GNP_DATA) and what <output> holds already, and take <output> back each time:
+with data/ in it (or set GNP_DATA) and what <output> holds already, take <output>
+back each time, and
 
-    export PYTHONPATH=$PWD     # where torch and the rest are installed; else pip install -e '.[test]'
+    export PYTHONPATH=$PWD   # where torch and the rest are installed; else pip install -e '.[test]'
     python scripts/first_gpu_hour.py; [ $? = 1 ] && echo "call it again"
 """
 
