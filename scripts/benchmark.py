@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from gnp.benchmarks import step
+from gnp.benchmarks import epoch, evaluation, growth, input, starts, step
 from gnp.benchmarks.results import Measured, write_results
 from gnp.cli import run_script
 from gnp.errors import UserError
@@ -32,6 +32,11 @@ from gnp.training.device import device_name
 
 PARTS: dict[str, Callable[[argparse.Namespace, torch.device], Measured]] = {
     "step": step.measure,
+    "input": input.measure,
+    "epoch": epoch.measure,
+    "evaluation": evaluation.measure,
+    "starts": starts.measure,
+    "growth": growth.measure,
 }
 
 

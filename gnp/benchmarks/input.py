@@ -1,6 +1,7 @@
 """The input pipeline: epochs of augmented batches by ours, on the device, and by torchvision's
 transforms in a DataLoader with worker processes, which a loop would have instead."""
 
+import argparse
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -11,12 +12,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
+from gnp.benchmarks.results import Measured, markdown_table
 from gnp.benchmarks.timing import ratios
 from gnp.benchmarks.training_step import compose_run
 from gnp.data import ImageData, Split, batches
 from gnp.settings import AugmentationSettings, Config
 from gnp.training.build import build_augmentation
 from gnp.training.device import device_name, prepare_device
+
+IMAGES, WORKERS = 5000, 2  # of an epoch, and of the DataLoader, on two cores
+AUGMENTATIONS = ("basic", "cutout", "autoaugment", "autoaugment_cutmix")
 
 
 class Pictures(Dataset):
@@ -52,6 +57,33 @@ def torchvisions(chosen: AugmentationSettings, mean: Sequence[float], std: Seque
     return v2.Compose(each), mix
 
 
+def measure(arguments: argparse.Namespace, device: torch.device) -> Measured:
+    results = {
+        name: measure_input(
+            ["dataset=cifar10", f"augmentation={name}", f"runtime.device={device}"],
+            IMAGES,
+            WORKERS,
+            arguments.rounds,
+        )
+        for name in AUGMENTATIONS
+    }
+    rows = [
+        [name, f"{n['images_per_second']:.0f}", f"{n['torchvision']:.0f}", f"{n['ratio']:.1f}"]
+        for name, n in results.items()
+    ]
+    note = (
+        f"Images a second, epochs of {IMAGES} in turns, {arguments.rounds} rounds; torchvision's "
+        f"transforms image by image in a DataLoader with {WORKERS} worker processes."
+    )
+    return Measured(
+        "Augmented batches",
+        {"images a second": results},
+        markdown_table(["augmentation", "ours", "torchvision", "ours to its"], rows),
+        note,
+        ["images_per_second", "torchvision", "ratio", "workers"],
+    )
+
+
 def measure_input(
     settings: Sequence[str], images: int, workers: int, rounds: int
 ) -> dict[str, Any]:
@@ -64,9 +96,7 @@ def measure_input(
     """
     config = compose_run(settings)
     device = prepare_device(config.runtime)
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    split = Split(pixels, torch.randint(10, (images,), generator=generator))
+    split = noise(images)
     # The loader's workers are there before the device is used, and stay.
     theirs = their_epochs(config, split, device, workers)
     next(theirs)
@@ -84,6 +114,12 @@ def measure_input(
     }
 
 
+def noise(images: int) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return Split(pixels, torch.randint(10, (images,), generator=generator))
+
+
 def our_epochs(config: Config, split: Split, device: torch.device) -> Iterator[float]:
     """Seconds of one epoch after another."""
     data = ImageData(
@@ -98,8 +134,18 @@ def their_epochs(
     config: Config, split: Split, device: torch.device, workers: int
 ) -> Iterator[float]:
     """Seconds of one epoch after another."""
+    loader = loader_of(config, split, device, workers)
+    while True:
+        on_the_device = (
+            (images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+            for images, labels in loader
+        )
+        yield _timed(on_the_device, device)
+
+
+def loader_of(config: Config, split: Split, device: torch.device, workers: int) -> DataLoader:
     each, mix = torchvisions(config.augmentation, config.dataset.mean, config.dataset.std)
-    loader = DataLoader(
+    return DataLoader(
         Pictures(split, each),
         config.training.batch_size,
         shuffle=True,
@@ -109,12 +155,6 @@ def their_epochs(
         pin_memory=device.type == "cuda",
         collate_fn=_Collate(mix),
     )
-    while True:
-        on_the_device = (
-            (images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
-            for images, labels in loader
-        )
-        yield _timed(on_the_device, device)
 
 
 class _Collate:

@@ -16,11 +16,13 @@ import yaml
 
 from gnp.benchmarks.results import Measured, markdown_table
 from gnp.benchmarks.timing import ratios
+from gnp.benchmarks.training_step import compose_run
 from gnp.jobs import Pool, Slot, cpu_slots
 from gnp.jobs.job import Job
 from gnp.jobs.wanted import modules_of
+from gnp.settings import to_plain
 from gnp.tables import TableSpec
-from gnp.tracking.reading import ENVIRONMENT, read_config, read_metrics
+from gnp.tracking.reading import ENVIRONMENT, read_metrics
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "scripts"
@@ -31,6 +33,54 @@ TINY = (
     "dataset.synthetic_test_per_class=10",
 )
 ALONE = ("experiment=quickstart", *TINY, "runtime.device=cpu", "runtime.threads=1")
+
+
+def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
+    """On the CPU, with one slot in the pool."""
+    seconds = alone(arguments.rounds)
+    table = yaml.safe_load((CHECKOUT / "configs/table/quickstart.yaml").read_text())
+    spec = TableSpec.from_config({**table, "seeds": list(range(-(-arguments.rounds // 6) + 1))})
+    preload = modules_of([to_plain(compose_run(ALONE))])
+    pool = in_a_pool(list(spec.runs()), preload, cpu_slots(1, 1)[0])
+    torch_alone = seconds["import torch"]
+    numbers = {
+        "import torch, a process": _of(torch_alone),
+        "a tiny run, a process": {
+            **_of(seconds["a run"]),
+            "in imports of torch": statistics.median(ratios(seconds["a run"], torch_alone)),
+        },
+        **{f"a run in a pool, {name}": _of(own) for name, own in pool.items()},
+    }
+    rows = [
+        [
+            name,
+            f"{n['seconds']:.2f}",
+            f"{n['lowest']:.2f}–{n['highest']:.2f}",
+            f"{n['in imports of torch']:.2f}" if "in imports of torch" in n else "",
+        ]
+        for name, n in numbers.items()
+    ]
+    note = (
+        f"A run of one epoch of two steps (quickstart's network). Processes took turns, "
+        f"{arguments.rounds} rounds; {len(pool['beside the epochs'])} runs in one slot of a pool, "
+        f"after the first, which waits for the pool's server. From a child's start to its first "
+        f"epoch; and from its start to its end, less its epochs."
+    )
+    return Measured(
+        "What a run costs beside its epochs",
+        {"starts": numbers},
+        markdown_table(["", "seconds", "range", "in imports of torch"], rows),
+        note,
+        ["seconds", "lowest", "highest", "in imports of torch"],
+    )
+
+
+def _of(seconds: Sequence[float]) -> dict[str, float]:
+    return {
+        "seconds": statistics.median(seconds),
+        "lowest": min(seconds),
+        "highest": max(seconds),
+    }
 
 
 def alone(rounds: int) -> dict[str, list[float]]:
