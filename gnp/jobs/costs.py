@@ -21,6 +21,7 @@ class CostsUnknown(UserError):
 
 def ask_costs(
     configs: Sequence[Mapping[str, Any]],
+    measured: Sequence[bool],
     slot: Slot,
     lanes: int,
     say: Callable[[str], None],
@@ -30,6 +31,7 @@ def ask_costs(
 
     Args:
         configs: resolved ones, as plain containers.
+        measured: whether the speed of each is asked for.
         slot: where runs will be trained: measured there, with its threads.
         lanes: how many will be trained at a time.
         say: told what takes a while.
@@ -43,6 +45,7 @@ def ask_costs(
     device = own["device"] if runtime["device"] == "auto" else runtime["device"]
     request = {
         "configs": list(configs),
+        "measured": list(measured),
         "device": device,
         "threads": threads and int(threads),
         "beside": lanes - 1,

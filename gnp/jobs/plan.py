@@ -171,8 +171,9 @@ def make_plan(
     say("composing the configs")
     cells = {run.path.parent: wanted(run) for run in runs}
     slots = choose_slots(how.device, how.jobs)
-    here = this_machine(slots)
-    costs = ask_costs(list(cells.values()), slots[0], here.lanes, say)
+    here, missing = this_machine(slots), {run.path.parent for run in records.missing}
+    measured = [cell in missing for cell in cells]
+    costs = ask_costs(list(cells.values()), measured, slots[0], here.lanes, say)
     return Plan(
         plan_runs(runs, how.root, wanted, records, dict(zip(cells, costs, strict=True))),
         here,

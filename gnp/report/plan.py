@@ -133,7 +133,7 @@ def notes(plan: Plan, spec: Series, how: JobSettings) -> Iterator[str]:
     if plan.gpu is not None and how.plan_gpu is not None:
         yield (
             f"On {_on(plan)}: {hours(plan.gpu.wall(left))}, an estimate and no measurement: "
-            f"{_utilisation(how)}."
+            f"{_utilisation(how)}. Networks too small to fill it take longer."
         )
     free = _free(Path(how.root))
     yield (

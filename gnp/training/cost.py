@@ -1,9 +1,10 @@
 """What runs cost: ``python -m gnp.training.cost``, for what plans them and needs no torch.
 
-Reads {"configs": […], "device": "cpu", "threads": 1, "beside": 1, "seconds": 20} as a line of JSON:
-resolved configs, how many processes will train beside each, and how long all measurements should
-take. Prints a line of JSON for each thing that takes a while, {"doing": "…"}, and last either
-{"costs": […]}, one for each config in their order, or {"error": "…"}.
+Reads a line of JSON, {"configs": […], "measured": […], "device": "cpu", "threads": 1, "beside": 1,
+"seconds": 20}: resolved configs, whether the speed of each is asked for, how many processes will
+train beside each, and how long all measurements should take. Prints a line of JSON for each thing
+that takes a while, {"doing": "…"}, and last either {"costs": […]}, one for each config in their
+order, or {"error": "…"}.
 """
 
 import json
@@ -49,12 +50,14 @@ class Costs:
 
     def all(self) -> list[dict[str, Any]]:
         """For each config: ``train`` and ``evaluation``, images; ``flops``, as ``count``;
-        ``speed``, as ``Speeds.of``; ``kept``, where that is kept.
+        ``speed``, as ``Speeds.of``, or None; ``kept``, where that is kept.
 
         Raises:
             ConfigError, DataError: a network cannot be made, or images cannot be counted.
         """
-        unknown = {_network(c): c for c in self._configs if not self._speeds.knows(c)}
+        measured = self._request["measured"]
+        asked = [c for c, its in zip(self._configs, measured, strict=True) if its]
+        unknown = {_network(c): c for c in asked if not self._speeds.knows(c)}
         load = [*unknown.values()][:1]
         with _at_work_beside(load * self._beside, self._request) as begun:
             counted = [(self._sizes_of(config), self._flops(config)) for config in self._configs]
@@ -65,10 +68,12 @@ class Costs:
                     "train": train,
                     "evaluation": evaluation,
                     "flops": flops,
-                    "speed": self._speed(config, flops, seconds),
+                    "speed": self._speed(config, flops, seconds) if its else None,
                     "kept": str(kept_in()),
                 }
-                for config, ((train, evaluation), flops) in zip(self._configs, counted, strict=True)
+                for config, ((train, evaluation), flops), its in zip(
+                    self._configs, counted, measured, strict=True
+                )
             ]
 
     def _sizes_of(self, config: Config) -> tuple[int, int]:
