@@ -86,7 +86,7 @@ def test_networks_that_draw_are_counted(experiment):
         ["optimizer=gnp", "training.batch_size=24", "training.drop_last=false"],
         ["optimizer=gnp", "optimizer.reference_fraction=0.25"],
         ["optimizer=gnp", "optimizer.direction_every=3"],
-        ["optimizer=gnp", "training.sharpness_batch=8", "optimizer.reference_fraction=0.5"],
+        ["optimizer=gnp", "training.sharpness_batch=4", "optimizer.reference_fraction=0.333"],
         ["optimizer=gnp", "optimizer.penalty_warmup=zero", "optimizer.penalty_warmup_epochs=1"],
         ["optimizer=gnp", "optimizer.penalty_warmup=r", "optimizer.penalty_warmup_epochs=1",
          "optimizer.direction_every=2"],
@@ -185,7 +185,9 @@ def test_a_measurement_is_of_passes_an_update_and_an_augmentation(tiny, monkeypa
     assert (found["images"], found["batch"], found["update"]) == (16, 16, 2.0)
     assert found["training"] == 3e6 * 16 / 2
     assert found["evaluation"] == 1e6 * config.runtime.eval_batch_size / 2
-    assert measure(config, flops, CPU, seconds=0.0)["evaluation"] == 1e6 * 2 / 2
+    of_two = measure(config, flops, CPU, seconds=0.0)
+    assert (of_two["training"], of_two["evaluation"]) == (3e6, 1e6)
+    assert (of_two["images"], of_two["batch"]) == (2, 16)
     assert measure_augmentation(config, CPU)["augmentation"] == 2 / 1000
 
 
