@@ -237,7 +237,7 @@ def test_all_methods_of_a_seed_come_before_the_next_seed_and_the_cheap_ones_firs
 
 
 def test_what_fits_into_the_hours_is_shown_and_what_does_not_is_named():
-    plan = plan_of(3600, max_hours=7)  # 2, 6, 2, 6 hours: the expensive ones do not fit
+    plan = plan_of(3600, max_hours=6)  # 2, 6, 2, 6 hours: the expensive ones do not fit
     assert [unit.name for unit in plan.first] == ["e/d-cutout seed 0", "e/d-cutout seed 1"]
     assert left_out_note(plan) == (
         "Left out: 4 of 8 runs, 12.0 h more: e/d-basic seed 0, e/d-basic seed 1."
@@ -246,6 +246,18 @@ def test_what_fits_into_the_hours_is_shown_and_what_does_not_is_named():
         ["e/d-cutout seed 0"], ["e/d-cutout seed 1"],
     ]  # fmt: skip
     assert left_out_note(plan_of(1, max_hours=7)) == "Everything fits."
+
+
+def test_of_what_does_not_fit_whole_as_many_runs_are_shown_as_fit():
+    plan = plan_of(3600, max_hours=7)  # after both cheap ones 3 hours are left: a run of 3 fits
+    assert [entry.text for entry in units_grid(plan.first).lines[-1].entries] == ["1 of 2", "7.0 h"]
+    assert [unit.name for unit in plan.first] == [
+        "e/d-cutout seed 0", "e/d-cutout seed 1", "e/d-basic seed 0",
+    ]  # fmt: skip
+    assert len(plan.left_out) == 3
+    assert {run.run for run in plan.left_out} | {
+        run.run for unit in plan.first for run in unit.runs
+    } == {run.run for run in plan.runs}
 
 
 def test_the_hours_are_of_the_gpu_that_is_named():

@@ -271,7 +271,8 @@ def request_of(*configs):
     plain = [to_plain(config) for config in configs]
     measured = [True] * len(plain)
     runtime = {"device": "cpu", "threads": 1, "beside": 0}
-    return {"configs": plain, "measured": measured, "seconds": 6, **runtime}
+    images = [None] * len(plain)
+    return {"configs": plain, "measured": measured, "images": images, "seconds": 6, **runtime}
 
 
 def test_a_network_is_counted_once_and_measured_once(tiny, measured, monkeypatch):
@@ -304,6 +305,17 @@ def test_what_is_finished_is_not_measured(tiny, measured):
     assert len(measured) == 1
 
 
+def test_images_whose_number_is_known_need_not_be_there(tiny, measured):
+    config = tiny()
+    elsewhere = {"source": "folder", "root": "nowhere"}
+    elsewhere |= {"synthetic_train_per_class": 200, "synthetic_test_per_class": 100}
+    config = config.model_copy(update={"dataset": config.dataset.model_copy(update=elsewhere)})
+    with pytest.raises(DataError, match="nowhere"):
+        Costs(request_of(config), str).all()
+    (cost,) = Costs(request_of(config) | {"images": [[80, 40]]}, str).all()
+    assert (cost["train"], cost["evaluation"]) == (80, 40)
+
+
 def test_the_time_is_shared_by_what_is_to_be_measured(tiny, measured):
     widths = [tiny(f"model.width={w}") for w in (0.0625, 0.125, 0.25)]
     Costs(request_of(widths[0]), str).all()
@@ -330,14 +342,14 @@ def answered(tiny, code):
     said = []
     slot = cpu_slots(2, 4)[0]
     configs, command = [to_plain(tiny("runtime.threads=null"))], [sys.executable, "-c", code]
-    return ask_costs(configs, [True], slot, 2, said.append, command), said
+    return ask_costs(configs, [True], [None], slot, 2, said.append, command), said
 
 
 @pytest.mark.slow
 def test_what_is_asked_is_of_a_slot_and_what_takes_a_while_is_said(tiny):
     (asked,), said = answered(tiny, ANSWER % '{"costs": [request]}')
     assert asked.pop("configs")[0]["experiment"] == "quickstart"
-    assert asked.pop("measured") == [True]
+    assert (asked.pop("measured"), asked.pop("images")) == ([True], [None])
     assert asked == {"device": "cpu", "threads": 2, "beside": 1, "seconds": 20}
     assert said == ["this", "a warning"]
 

@@ -22,6 +22,7 @@ class CostsUnknown(UserError):
 def ask_costs(
     configs: Sequence[Mapping[str, Any]],
     measured: Sequence[bool],
+    images: Sequence[Sequence[int] | None],
     slot: Slot,
     lanes: int,
     say: Callable[[str], None],
@@ -32,6 +33,7 @@ def ask_costs(
     Args:
         configs: resolved ones, as plain containers.
         measured: whether the speed of each is asked for.
+        images: how many each trains on and evaluates, where that is known.
         slot: where runs will be trained: measured there, with its threads.
         lanes: how many will be trained at a time.
         say: told what takes a while.
@@ -46,6 +48,7 @@ def ask_costs(
     request = {
         "configs": list(configs),
         "measured": list(measured),
+        "images": list(images),
         "device": device,
         "threads": threads and int(threads),
         "beside": lanes - 1,

@@ -23,6 +23,7 @@ from gnp.tracking.reading import CHECKPOINT, DamagedRecord, read_metrics
 
 FINISHED, DAMAGED, FAILED, STARTED, MISSING = "finished", "damaged", "failed", "started", "missing"
 SCRIPT = "train.py: "  # its message begins with it
+IMAGES = ("train_images", "evaluation_images")  # of a summary
 LOG_BYTES, MESSAGE_LINES = 20_000, 10  # of the end of a log, where a message is looked for
 
 
@@ -61,9 +62,17 @@ class Machine:
     lanes: int
     seconds: Callable[[PlannedRun], float]
 
-    def ends(self, runs: Sequence[PlannedRun]) -> list[float]:
-        """Seconds until each is done, when each goes to the first lane that is free."""
-        free, ends = [0.0] * self.lanes, []
+    def ends(self, runs: Sequence[PlannedRun], free: Sequence[float] = ()) -> list[float]:
+        """Seconds until each is done, when each goes to the first lane that is free.
+
+        Args:
+            free: when each lane is; () is at once.
+        """
+        return self.put(runs, [*free] or [0.0] * self.lanes)
+
+    def put(self, runs: Sequence[PlannedRun], free: list[float]) -> list[float]:
+        """``ends``; ``free``, a heap, becomes what it is after the runs."""
+        ends = []
         for run in runs:
             ends.append(free[0] + self.seconds(run))
             heapq.heapreplace(free, ends[-1])
@@ -77,11 +86,13 @@ class Machine:
 @dataclass(frozen=True)
 class Unit:
     """The runs, of all methods, that are compared with one another: of one network, data set,
-    augmentation and seed. ``until``: seconds from the beginning to its end."""
+    augmentation and seed; or those of them that fit. ``until``: seconds from the beginning to its
+    end. ``whole``: how many they are in all."""
 
     name: str
     runs: list[PlannedRun]
     until: float
+    whole: int
 
 
 @dataclass(frozen=True)
@@ -119,17 +130,28 @@ class Plan:
 
     @cached_property
     def _chosen(self) -> tuple[list[Unit], list[PlannedRun]]:
+        """Whole units in their order, and then single runs of those that do not fit whole."""
         limit = float("inf") if self.max_hours is None else 3600 * self.max_hours
         fits: list[Unit] = []
-        first: list[PlannedRun] = []
-        rest: list[PlannedRun] = []
+        parts: list[tuple[str, list[PlannedRun]]] = []
+        free = [0.0] * self.machine.lanes
         for name, runs in _units(self.left, self.machine):
-            until = max(self.machine.ends([*first, *runs])[len(first) :])
-            if until <= limit:
-                first += runs
-                fits.append(Unit(name, runs, until))
+            if (until := max(self.machine.ends(runs, free))) <= limit:
+                self.machine.put(runs, free)
+                fits.append(Unit(name, runs, until, len(runs)))
             else:
-                rest += runs
+                parts.append((name, runs))
+        rest: list[PlannedRun] = []
+        for name, runs in parts:
+            some, until = [], 0.0
+            for run in sorted(runs, key=self.machine.seconds):
+                if self.machine.ends([run], free)[0] <= limit:
+                    until = max(until, *self.machine.put([run], free))
+                    some.append(run)
+                else:
+                    rest.append(run)
+            if some:
+                fits.append(Unit(name, some, until, len(runs)))
         return fits, rest
 
     @property
@@ -173,13 +195,24 @@ def make_plan(
     slots = choose_slots(how.device, how.jobs)
     here, missing = this_machine(slots), {run.path.parent for run in records.missing}
     measured = [cell in missing for cell in cells]
-    costs = ask_costs(list(cells.values()), measured, slots[0], here.lanes, say)
+    known = list(map(_images(records).get, cells))
+    costs = ask_costs(list(cells.values()), measured, known, slots[0], here.lanes, say)
     return Plan(
         plan_runs(runs, how.root, wanted, records, dict(zip(cells, costs, strict=True))),
         here,
         None if how.plan_gpu is None else named_machine(how.plan_gpu, how.plan_utilisation),
         how.max_hours,
     )
+
+
+def _images(records: Records) -> dict[Path, list[int]]:
+    """A cell with a finished run → how many images it trained on and evaluated: they need not be
+    here."""
+    return {
+        f.run.path.parent: [f.summary[name] for name in IMAGES]
+        for f in records.finished
+        if all(name in f.summary for name in IMAGES)
+    }
 
 
 def plan_runs(

@@ -97,9 +97,12 @@ def also_there(left: Sequence[PlannedRun]) -> str:
 
 
 def units_grid(units: Sequence[Unit]) -> Grid:
-    lines = [
-        Line([unit.name], [Entry(str(len(unit.runs))), Entry(hours(unit.until))]) for unit in units
-    ]
+    lines = []
+    for unit in units:
+        count = str(len(unit.runs))
+        if len(unit.runs) < unit.whole:
+            count += f" of {unit.whole}"
+        lines.append(Line([unit.name], [Entry(count), Entry(hours(unit.until))]))
     return Grid(["all methods of", "runs", "done after"], lines, label_columns=1)
 
 

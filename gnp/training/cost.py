@@ -1,10 +1,11 @@
 """What runs cost: ``python -m gnp.training.cost``, for what plans them and needs no torch.
 
-Reads a line of JSON, {"configs": […], "measured": […], "device": "cpu", "threads": 1, "beside": 1,
-"seconds": 20}: resolved configs, whether the speed of each is asked for, how many processes will
-train beside each, and how long all measurements should take. Prints a line of JSON for each thing
-that takes a while, {"doing": "…"}, and last either {"costs": […]}, one for each config in their
-order, or {"error": "…"}.
+Reads a line of JSON, {"configs": […], "measured": […], "images": […], "device": "cpu",
+"threads": 1, "beside": 1, "seconds": 20}: resolved configs, whether the speed of each is asked for,
+and how many images each trains on and evaluates, or null; how many processes will train beside
+each, and how long all measurements should take. Prints a line of JSON for each thing that takes a
+while, {"doing": "…"}, and last either {"costs": […]}, one for each config in their order, or
+{"error": "…"}.
 """
 
 import json
@@ -60,7 +61,10 @@ class Costs:
         unknown = {_network(c): c for c in asked if not self._speeds.knows(c)}
         load = [*unknown.values()][:1]
         with _at_work_beside(load * self._beside, self._request) as begun:
-            counted = [(self._sizes_of(config), self._flops(config)) for config in self._configs]
+            counted = [
+                (known or self._sizes_of(config), self._flops(config))
+                for config, known in zip(self._configs, self._request["images"], strict=True)
+            ]
             begun()  # they have needed some seconds
             seconds = min(LONGEST, self._request["seconds"] / max(1, len(unknown)))
             return [
