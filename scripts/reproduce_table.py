@@ -1,6 +1,7 @@
 """Regenerate a table: ``python scripts/reproduce_table.py table=quickstart``.
 
-Trains the missing runs in child processes, then renders. ``--help`` lists the tables.
+Trains the missing runs in child processes, then renders. ``plan=true`` shows what that
+would take. ``--help`` lists the tables.
 """
 
 import sys
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
 from gnp.jobs import reproduce
+from gnp.report.plan import show_plan
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
 from gnp.settings.job import JobSettings, load, setting_names_of
@@ -23,8 +25,11 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TableSpec, JobSettings)
-    command = command_line("scripts/reproduce_table.py")
-    reproduce(spec, list(spec.runs()), how, TRAIN, partial(render, spec, how.root, command))
+    if how.plan:
+        show_plan(spec, list(spec.runs()), how)
+    else:
+        command = command_line("scripts/reproduce_table.py")
+        reproduce(spec, list(spec.runs()), how, TRAIN, partial(render, spec, how.root, command))
 
 
 if __name__ == "__main__":

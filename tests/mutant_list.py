@@ -1853,6 +1853,80 @@ GROWTH = [
     ]
 ]
 
+PLAN, PLAN_COSTS = "tests/test_plan.py", "tests/test_plan_costs.py"
+PLANS = [
+    Mutant(
+        "SAM and GNP cost one pass",
+        "gnp/jobs/work.py",
+        "            trained += images // piece * math.ceil(piece / every)\n",
+        "",
+        PLAN,
+    ),
+    Mutant(
+        "the reference is of the whole batch, not of its pieces",
+        "gnp/jobs/work.py",
+        'piece = training["sharpness_batch"] or images',
+        "piece = images",
+        PLAN_COSTS,
+    ),
+    Mutant(
+        "a warm-up without a penalty costs two passes",
+        "gnp/jobs/work.py",
+        "off = min(steps, max(0, without - epoch * steps))",
+        "off = 0",
+        f"{PLAN} {PLAN_COSTS}",
+    ),
+    Mutant(
+        "the training images are not evaluated at the end",
+        "gnp/jobs/work.py",
+        "* evaluation + train)",
+        "* evaluation)",
+        PLAN_COSTS,
+    ),
+    Mutant(
+        "finished epochs are planned again",
+        "gnp/jobs/plan.py",
+        "work[cell, epochs],",
+        "work[cell, 0],",
+        PLAN,
+    ),
+    Mutant(
+        "epochs without a checkpoint count as done",
+        "gnp/jobs/plan.py",
+        "    if (folder / CHECKPOINT).exists():\n",
+        "    if True:\n",
+        PLAN,
+    ),
+    Mutant(
+        "matrix products are planned in tf32",
+        "gnp/settings/gpus.py",
+        "if convolutions and self.tf32 is not None:",
+        "if self.tf32 is not None:",
+        PLAN,
+    ),
+    Mutant(
+        "the expensive comes first",
+        "gnp/jobs/plan.py",
+        "key=lambda key: (place[key[0]], cost[key])",
+        "key=lambda key: (place[key[0]], -cost[key])",
+        PLAN,
+    ),
+    Mutant(
+        "a speed is that of two images for the batch",
+        "gnp/training/calibration.py",
+        'flops["training"] * images / training',
+        'flops["training"] * batch / training',
+        PLAN_COSTS,
+    ),
+    Mutant(
+        "another number of processes has the kept speed",
+        "gnp/training/speeds.py",
+        '            "beside": self._beside,\n',
+        "",
+        PLAN_COSTS,
+    ),
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
     "loop": LOOP,
@@ -1864,6 +1938,7 @@ AREAS = {
     "summary": SUMMARY,
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
     "jobs": [*FOUND, *JOBS, *SIGNALS, *CHILDREN, *GROWTH],
+    "plans": PLANS,
     "statistics and tables": [*NUMBERS, *PRINTED],
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]

@@ -47,12 +47,23 @@ def test_the_command_lines_overrides_come_after_the_series_own(script, series, j
         ("jobs=0", "jobs is 0; expected from 1 to 1024 or null"),
         ("jobs=x", "jobs: Value 'x' of type 'str' could not be converted to Integer"),
         ("+jbos=2", "no setting 'jbos'. Did you mean 'jobs'?"),
+        ("max_hours=2", "max_hours is for plan=true, which only shows; set both"),
+        ("plan_gpu=H100", "plan_gpu is for plan=true"),
+        ("plan_utilisation=0.3", "plan_utilisation is of a GPU that plan_gpu=… names; set both"),
+        ("plan_gpu=H10", "plan_gpu is H10; expected one of V100, T4, "),
+        ("plan_gpu=H10", "Did you mean 'H100'?"),
+        ("max_hours=0", "max_hours is 0.0; expected positive"),
     ],
 )
 def test_a_wrong_one_is_refused(script, series, jobs, setting, words):
     with pytest.raises(ConfigError) as refused:
         loaded(script, series, jobs, setting)
     assert words in str(refused.value)
+
+
+def test_a_study_is_planned_or_rendered():
+    with pytest.raises(ConfigError, match="plan=true writes nothing and render_only=true"):
+        loaded(*KINDS[1], "plan=true", "render_only=true")
 
 
 def test_every_name_of_a_script_is_known():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnp.data.digest import digest_of
 from gnp.data.errors import DataError
-from gnp.data.sources import load_source
+from gnp.data.sources import Images, load_source
 from gnp.settings import DatasetSettings
 
 DIGEST_DIGITS = 16
@@ -70,7 +70,18 @@ def load_dataset(settings: DatasetSettings, device: torch.device | str = "cpu") 
         DataError: files are missing, truncated, of the wrong size or count; says which and what
             to do.
     """
-    train, test = (Split(*images) for images in load_source(settings))
+    return arranged(load_source(settings), settings, device)
+
+
+def arranged(
+    images: tuple[Images, Images], settings: DatasetSettings, device: torch.device | str = "cpu"
+) -> ImageData:
+    """What is trained on and evaluated, of a source's train and test images.
+
+    Raises:
+        DataError: classes or images are missing.
+    """
+    train, test = (Split(*split) for split in images)
     for name, split in (("train", train), ("test", test)):
         _check_classes(split, settings.num_classes, f"{settings.root} ({name})")
     held_out, per_class = settings.validation_per_class, settings.train_per_class

@@ -3,7 +3,10 @@
 from typing import Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from gnp.settings.gpus import named_gpus
 from gnp.settings.messages import checked, names_of
 from gnp.settings.overrides import inherited_search_path
 from gnp.settings.section import Section, setting
@@ -30,12 +33,62 @@ class JobSettings(Section):
         [], "further settings for every run, after the table's or the study's own"
     )
     dry_run: bool = setting(False, "only show what would be trained")
+    plan: bool = setting(
+        False,
+        "train nothing: show what each cell has and lacks, its FLOPs, hours here and disk; with "
+        "dry_run=true also the commands, in a sensible order",
+    )
+    max_hours: float | None = setting(
+        None, "with plan=true: show which runs fit into so many hours, and in which order", gt=0
+    )
+    plan_gpu: str | None = setting(
+        None,
+        "with plan=true: also estimate the hours on this GPU, which max_hours then counts",
+        expected="a GPU such as H100 or 4xH100, or null",
+    )
+    plan_utilisation: float | None = setting(
+        None,
+        "the part of its peak that training reaches there; null: 0.25 on tensor cores, else 0.5",
+        gt=0,
+        le=1,
+    )
+
+    @field_validator("plan_gpu")
+    @classmethod
+    def _is_a_known_gpu(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                named_gpus(value)
+        except ValueError as error:
+            raise PydanticCustomError("custom", "{what}", {"what": str(error)}) from error
+        return value
+
+    @model_validator(mode="after")
+    def _plans_or_does_not(self) -> "JobSettings":
+        wrong = None
+        if not self.plan:
+            given = [name for name in ("max_hours", "plan_gpu") if getattr(self, name) is not None]
+            wrong = f"{given[0]} is for plan=true, which only shows; set both" if given else None
+        if self.plan_utilisation is not None and self.plan_gpu is None:
+            wrong = "plan_utilisation is of a GPU that plan_gpu=… names; set both"
+        if wrong is not None:
+            raise PydanticCustomError("custom", "{what}", {"what": wrong})
+        return self
 
 
 class StudyJobSettings(JobSettings):
     """A study has one script for training and rendering; a table has two."""
 
     render_only: bool = setting(False, "only write the files, from the records there are")
+
+    @model_validator(mode="after")
+    def _plans_or_renders(self) -> "StudyJobSettings":
+        if self.plan and self.render_only:
+            what = (
+                "plan=true writes nothing and render_only=true does nothing else; set one of them"
+            )
+            raise PydanticCustomError("custom", "{what}", {"what": what})
+        return self
 
 
 def load(composed: DictConfig, series: type[S], jobs: type[J]) -> tuple[S, J]:

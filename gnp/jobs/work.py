@@ -1,0 +1,135 @@
+"""What a run does, from its config: images through the network, updates; FLOPs, time, bytes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from gnp.settings.gpus import UTILISATION, Gpu
+
+# Bytes beside the checkpoint's tensors: a line of metrics an epoch, and it again in the checkpoint;
+# the other files of a record, a log, and what torch.save adds.
+PER_EPOCH, PER_RUN = 600, 50_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """``drawn``: images of training batches. ``trained`` and ``evaluated``: images through a
+    forward and backward pass, and through a forward pass alone. ``updates``: of all parameters; a
+    climb counts as one."""
+
+    drawn: int = 0
+    trained: int = 0
+    evaluated: int = 0
+    updates: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __mul__(self, times: int) -> "Work":
+        return Work(*(value * times for value in astuple(self)))
+
+    def flops(self, cost: Mapping[str, Any]) -> float:
+        """Args:
+        cost: of the run, as ``gnp.training.cost`` says.
+        """
+        of_one = cost["flops"]
+        return self.trained * of_one["training"] + self.evaluated * of_one["forward"]
+
+    def seconds(self, cost: Mapping[str, Any]) -> float:
+        """On this machine."""
+        of_one, speed = cost["flops"], cost["speed"]
+        return (
+            self.drawn * speed["augmentation"]
+            + self.trained * of_one["training"] / speed["training"]
+            + self.evaluated * of_one["forward"] / speed["evaluation"]
+            + self.updates * speed["update"]
+        )
+
+    def seconds_on(
+        self, gpu: Gpu, cost: Mapping[str, Any], precision: str, utilisation: float | None = None
+    ) -> float:
+        """An estimate from a GPU's peak, for which its data sheet is all that is known.
+
+        Args:
+            utilisation: the part of the peak that is reached; None: ``UTILISATION``.
+        """
+        share = cost["flops"]["convolutions"]
+        seconds = 0.0
+        for convolutions, part in ((True, share), (False, 1 - share)):
+            kind, peak = gpu.peak(precision, convolutions)
+            rate = 1e12 * peak * (utilisation or UTILISATION[kind])
+            seconds += self.flops(cost) * part / rate
+        return seconds
+
+
+def work_of(config: Mapping[str, Any], train: int, evaluation: int, done: int = 0) -> Work:
+    """Of a run, or of what is left of it.
+
+    Args:
+        config: its resolved config, as plain containers.
+        train, evaluation: images that are trained on, and that are evaluated.
+        done: epochs that are behind it.
+    """
+    training = config["training"]
+    epochs, steps = training["epochs"], _steps(training, train)
+    without = _steps_without_penalty(config["optimizer"], steps)
+    total = Work()
+    warm_up = min(epochs, max(done, math.ceil(without / steps) if steps else 0))
+    for epoch in range(done, warm_up):
+        off = min(steps, max(0, without - epoch * steps))
+        total += _epoch(config, train, off)
+    total += _epoch(config, train, 0) * (epochs - warm_up)
+    # At its end the training images are evaluated, too.
+    return total + Work(evaluated=_evaluations(training, done) * evaluation + train)
+
+
+def checkpoint_bytes(config: Mapping[str, Any], cost: Mapping[str, Any]) -> int:
+    """On disk after the run, with the rest of its record."""
+    return int(cost["flops"]["checkpoint"]) + PER_EPOCH * config["training"]["epochs"] + PER_RUN
+
+
+def _steps(training: Mapping[str, Any], train: int) -> int:
+    whole, rest = divmod(train, training["batch_size"])
+    return whole if training["drop_last"] or not rest else whole + 1
+
+
+def _steps_without_penalty(optimizer: Mapping[str, Any], steps: int) -> int:
+    """So many of the run's first steps are in a warm-up that has no penalty yet."""
+    warm_up = optimizer["penalty_warmup_epochs"] * steps
+    if optimizer["penalty_warmup"] == "none" or not warm_up:
+        return 0
+    return warm_up if optimizer["penalty_warmup"] == "zero" else 1  # r or λ grows from 0
+
+
+def _epoch(config: Mapping[str, Any], train: int, off: int) -> Work:
+    """The training of one epoch, whose first ``off`` steps have no penalty."""
+    training, optimizer = config["training"], config["optimizer"]
+    steps, size = _steps(training, train), training["batch_size"]
+    every, direction_every = (
+        round(1 / optimizer["reference_fraction"]),
+        optimizer["direction_every"],
+    )
+    has_penalty = optimizer["r"] > 0 and optimizer["alpha"] > 0
+    drawn = trained = climbs = 0
+    for step in range(steps):
+        images = min(size, train - step * size)
+        drawn += images
+        trained += images
+        if not has_penalty or step < off:
+            continue
+        climbs += 1
+        # Measured in a first step with a penalty, and in every so many-th of the epoch.
+        if step == off or step % direction_every == 0:
+            piece = training["sharpness_batch"] or images
+            trained += images // piece * math.ceil(piece / every)
+    return Work(drawn=drawn, trained=trained, updates=steps + climbs)
+
+
+def _evaluations(training: Mapping[str, Any], done: int) -> int:
+    """Epochs after ``done`` that end with one: each so many-th, and the last in any case."""
+    epochs, every = training["epochs"], training.get("evaluate_every", 1)
+    return sum(
+        epoch == epochs or (every > 0 and epoch % every == 0)
+        for epoch in range(done + 1, epochs + 1)
+    )
