@@ -1,6 +1,14 @@
 """The settings of how and where a run is executed: no part of its identity."""
 
+from typing import Literal
+
 from gnp.settings.section import Section, setting
+
+Locks = Literal["auto", "flock", "lease"]
+LOCKS_HELP = (
+    "what keeps two processes from one run: flock, a lease file that its holder renews, or (auto) "
+    "a lease where flock does not work"
+)
 
 
 class RuntimeSettings(Section):
@@ -21,3 +29,4 @@ class RuntimeSettings(Section):
     compile: str | None = setting(None, "a torch.compile backend, such as inductor")
     deterministic: bool = setting(False, "only deterministic CUDA kernels")
     eval_batch_size: int = setting(500, "images at a time in evaluation", expected="≥ 1", ge=1)
+    locks: Locks = setting("auto", LOCKS_HELP)
