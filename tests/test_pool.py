@@ -16,6 +16,7 @@ from records import spec, write_record
 from gnp.cli import PARENT_VARIABLE
 from gnp.jobs import Pool, cpu_slots, gpu_slots
 from gnp.jobs import pool as pool_module
+from gnp.tracking import lease
 from gnp.tracking.lock import lock_run
 from gnp.tracking.reading import read_summary
 
@@ -245,6 +246,18 @@ def test_what_others_have_can_be_left_to_them(tmp_path, monkeypatch):
     assert pool.left == [runs[0]]
     assert pool.failed == []
     lock.release()
+
+
+def test_what_a_process_has_that_may_be_dead_is_not_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "LEAVE_SECONDS", 0)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.1)
+    runs = list(spec(seeds=[0]).runs())[:1]
+    folder = runs[0].folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / ".lease.0").write_text("dead 00000000 1 elsewhere\n")
+    pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(1, 1), wait=False)
+    pool.run()
+    assert len(pool.finished) == 1
 
 
 def test_nothing_is_left_to_others_while_a_run_is_at_work_here(tmp_path, monkeypatch):

@@ -22,13 +22,14 @@ from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
 from gnp.jobs.wanted import Wanted
 from gnp.settings import unrecorded
+from gnp.tracking.lease import in_doubt
 from gnp.tracking.lock import LOCK_FD_VARIABLE, RunLock, holder, lock_run
 from gnp.tracking.reading import DamagedRecord
 
 LOG = "log.txt"
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5
-LEAVE_SECONDS = 150  # longer than it takes to see that a lease's holder is dead
+LEAVE_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Pool:
         retries: how often a run that failed is started again.
         fail_fast: stop after the first that failed.
         wait: for runs that other processes have; else they are left in ``waiting`` when for
-            ``LEAVE_SECONDS`` nothing else was left.
+            ``LEAVE_SECONDS`` nothing else was left, and those processes live.
         locks: as ``lock_run``'s ``kind``.
         watch: called a few times a second with the pool, to show it.
 
@@ -234,11 +235,13 @@ class Pool:
         self.waiting.append(run)
 
     def _leaves(self) -> bool:
-        """Whether only what other processes have is left, and that is not waited for."""
+        """Whether only what other, living, processes have is left, and that is not waited for."""
         now = time.monotonic()
         if self.active:
             self._last_at_work = now
-        return not self._wait and now - self._last_at_work >= LEAVE_SECONDS
+        if self._wait or now - self._last_at_work < LEAVE_SECONDS:
+            return False
+        return not any(in_doubt(run.folder(self._root)) for run in self.waiting)
 
     def _stop(self) -> None:
         for child in self.active:

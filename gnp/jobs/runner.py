@@ -8,6 +8,7 @@ from rich.console import Console
 from gnp.errors import UserError
 from gnp.files import StorageError
 from gnp.jobs.check import check_records
+from gnp.jobs.cluster import submit
 from gnp.jobs.finished import Records
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Failure, Pool
@@ -48,6 +49,7 @@ def reproduce(
     render: Callable[[Wanted], Sequence[str]],
 ) -> None:
     """Train what is missing, then render what is there. A dry run shows what would be trained.
+    With a cluster, hand it to that.
 
     Args:
         spec: the table or the study that ``runs`` are of.
@@ -60,10 +62,14 @@ def reproduce(
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
         RunsFailed: names the runs that failed. The others were trained and rendered.
         RecordsLeftOut: records that were there could not be used.
+        NoCluster: as ``submit``.
         StorageError: no run failed, but the outputs could not be written.
     """
     wanted = WantedConfigs(spec, how.root)
     records = check_records(spec, runs, how.root, wanted)
+    if how.cluster.scheduler != "none" and records.missing:
+        submit(spec, how, len(records.missing), Console(soft_wrap=True, highlight=False))
+        return
     failed, left = train_missing(spec, runs, how, train, wanted, records)
     if how.dry_run:
         return

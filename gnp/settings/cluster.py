@@ -1,6 +1,7 @@
 """The settings of a cluster: who runs a table or a study in place of this machine."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, field_validator
 from pydantic_core import PydanticCustomError
@@ -54,19 +55,21 @@ class ClusterSettings(Section):
     restarts: int = setting(
         100, "how often a job that ran out of time is requeued", ge=0, le=1_000_000
     )
-    sbatch: dict[str, Any] = setting(
-        {}, "further parameters of sbatch by their long names, such as {qos: low, constraint: a100}"
+    sbatch: list[Word] = setting(
+        [], "further parameters of sbatch, by their long names: ['qos=low', 'exclusive']"
     )
 
     @field_validator("sbatch")
     @classmethod
-    def _are_not_said_elsewhere(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name, value in values.items():
-            plain = name.lstrip("-").replace("_", "-")
-            if plain in OWN:
-                where = OWN[plain] or "this program"
+    def _are_not_said_elsewhere(cls, values: list[str]) -> list[str]:
+        for name in parameters_of(values):
+            if name in OWN:
+                where = OWN[name] or "this program"
                 raise PydanticCustomError("custom", "{what}", {"what": f"{name} is set by {where}"})
-            if not isinstance(value, str | int | float):
-                what = f"{name} is {value!r}; expected a text, a number, or true"
-                raise PydanticCustomError("custom", "{what}", {"what": what})
         return values
+
+
+def parameters_of(sbatch: Iterable[str]) -> dict[str, str | bool]:
+    """["qos=low", "--exclusive"] → {"qos": "low", "exclusive": True}."""
+    pairs = [text.lstrip("-").partition("=") for text in sbatch]
+    return {name: value if equals else True for name, equals, value in pairs}
