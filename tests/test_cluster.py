@@ -121,8 +121,8 @@ def test_an_array_of_runners_is_submitted_and_a_last_one_after_them(slurm, tmp_p
     assert "scancel 77 78" in said
     jobs = tmp_path / "root/cluster/table-small"
     runners = {runner_in(jobs / f"77_{i}_submitted.pkl") for i in range(3)}
-    assert runners == {(sys.executable, "table.py", "cluster=none", "wait=false")}
-    assert runner_in(jobs / "78_submitted.pkl") == (sys.executable, "table.py", "cluster=none")
+    assert runners == {(sys.executable, "table.py", "wait=false")}
+    assert runner_in(jobs / "78_submitted.pkl") == (sys.executable, "table.py")
 
 
 def runner_in(file):
@@ -150,7 +150,7 @@ def test_a_dry_run_shows_and_submits_nothing(slurm, tmp_path):
     said = submitted(settings(tmp_path, dry_run=True, partition="gpu"))
     assert "4 runners" in said
     assert "partition=gpu" in said
-    assert "cluster=none wait=false" in said
+    assert "table.py wait=false" in said
     assert not list(folder.iterdir())
     assert not (tmp_path / "root").exists()
 
@@ -420,6 +420,6 @@ def test_the_script_hands_its_own_command_on_without_the_clusters_settings(tmp_p
     )
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines() if "python" in line]
-    wanted = ["python", *table_command(tmp_path / "root")[1:], "retries=2", "cluster=none"]
+    wanted = ["python", *table_command(tmp_path / "root")[1:], "retries=2"]
     assert [shlex.split(line) for line in lines] == [[*wanted, "wait=false"], wanted]
     assert not (tmp_path / "root").exists()

@@ -26,7 +26,7 @@ from gnp.settings.cluster import ClusterSettings, parameters_of
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 
-REPLACED = ("cluster", "wait", "dry_run")  # settings that a runner has otherwise
+REPLACED = ("cluster", "wait", "dry_run")  # settings that a runner is not given
 STOP_SECONDS = 60  # for a command to stop its children, before it is killed
 SIGNAL_SECONDS = 90  # before the time limit, in which a runner stops and is requeued
 
@@ -86,8 +86,7 @@ def submit(spec: Series, how: JobSettings, missing: int, console: Console) -> No
     count = min(how.cluster.array_size, missing)
     name = f"{spec.kind}-{spec.name}"
     parameters = sbatch_parameters(how.cluster, name)
-    runner = same_command(REPLACED, ["cluster=none", "wait=false"])
-    last = same_command(REPLACED, ["cluster=none"])
+    runner, last = same_command(REPLACED, ["wait=false"]), same_command(REPLACED, [])
     if how.dry_run:
         console.print(f"to SLURM: {count} runners", *_shown(parameters, runner), markup=False)
         console.print("when they have ended: the last one", *_shown({}, last), markup=False)
