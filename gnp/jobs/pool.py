@@ -239,6 +239,7 @@ class Pool:
         now = time.monotonic()
         if self.active:
             self._last_at_work = now
+            return False
         if self._wait or now - self._last_at_work < LEAVE_SECONDS:
             return False
         return not any(in_doubt(run.folder(self._root)) for run in self.waiting)
