@@ -236,7 +236,9 @@ def arguments_of() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--locks", choices=("auto", "flock", "lease"), default="auto")
-    parser.add_argument("--minutes", type=int, default=2, help="time limit of a job (default 2)")
+    parser.add_argument(
+        "--minutes", type=int, help="time limit of a job (default 2; 3 with leases)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the folder, and say where it is")
     parser.add_argument("--write", type=Path, help="also write what is printed to this file")
     return parser.parse_args()
@@ -270,7 +272,9 @@ def main() -> int:
         subprocess.run(table(chaos.peaceful, "jobs=2"), check=True, stdout=subprocess.DEVNULL)
         say(f"{len(chaos.runs)} runs of {EPOCHS} epochs in peace")
         node.start()
-        Trial(chaos, arguments.locks, arguments.minutes).go()
+        # It takes most of a minute to see that a lease's holder is dead.
+        minutes = arguments.minutes or (3 if arguments.locks == "lease" else 2)
+        Trial(chaos, arguments.locks, minutes).go()
     finally:
         slurm("scancel", "-p", "usual", check=False)
         node.stop()

@@ -34,16 +34,14 @@ class JobSettings(Section):
     dry_run: bool = setting(False, "only show what would be trained")
     retries: int = setting(
         0,
-        "how often a run that failed is started again, to go on from its checkpoint; not one that "
-        "was refused for what you have to mend",
+        "how often a run that failed is started again; not one that was refused (exit status 2)",
         ge=0,
         le=100,
     )
     fail_fast: bool = setting(False, "after the first run that failed, stop the others")
     wait: bool = setting(
         True,
-        "for runs that other processes have; false: leave them to those, and end when nothing else "
-        "is left",
+        "for runs that other processes have; false: end when nothing else is left",
     )
     locks: Locks = setting("auto", LOCKS_HELP)
     cluster: ClusterSettings = setting(ClusterSettings(), "who runs it: here, or SLURM's jobs")

@@ -6,8 +6,7 @@ from gnp.settings.section import Section, setting
 
 Locks = Literal["auto", "flock", "lease"]
 LOCKS_HELP = (
-    "what keeps two processes from one run: flock, a lease file that its holder renews, or (auto) "
-    "a lease where flock does not work"
+    "of a run: flock, or a lease file that is renewed; auto: that where flock does not work"
 )
 
 

@@ -26,7 +26,7 @@ from gnp.files import bring_to_disk, storing
 LEASE_NAME = ".lease."  # and its number
 LEASE_VARIABLE = "GNP_LEASE"
 FREE = "free"
-HEARTBEAT = 10.0  # seconds
+HEARTBEAT = 5.0  # seconds
 LOOKS = 9  # a holder has missed as many beats when it is given up
 
 
