@@ -1547,7 +1547,7 @@ LEASES = [
         (
             "a run that was taken over is written on",
             "gnp/tracking/record.py",
-            "        if not self._lock.held():\n",
+            "        if not held:\n",
             "        if False:\n",
         ),
         (

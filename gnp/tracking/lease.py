@@ -12,6 +12,7 @@ on the looker's own clock. So clocks that differ cannot make a live one look dea
 of the storage, during which nobody looks.
 """
 
+import errno
 import os
 import secrets
 import socket
@@ -26,6 +27,7 @@ from gnp.files import bring_to_disk, storing
 LEASE_NAME = ".lease."  # and its number
 LEASE_VARIABLE = "GNP_LEASE"
 FREE = "free"
+GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
 HEARTBEAT = 5.0  # seconds
 LOOKS = 9  # a holder has missed as many beats when it is given up
 
@@ -42,10 +44,16 @@ class Lease:
         threading.Thread(target=self._keep_alive, daemon=True).start()
 
     def held(self) -> bool:
-        """Whether nobody has taken it over. Opening the file asks the server, on NFS, too."""
+        """Whether nobody has taken it over. Opening the file asks the server, on NFS, too.
+
+        Raises:
+            OSError: the storage does not say.
+        """
         try:
             return _read(self._path).startswith(f"{self._nonce} ") and not self._next.exists()
-        except OSError:  # gone, or what it lay on is
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
             return False
 
     def release(self) -> None:

@@ -48,7 +48,11 @@ class RunLock:
         self.variables = {} if lease is None else lease.variables
 
     def held(self) -> bool:
-        """False if another process took it over, because this one gave no sign of life."""
+        """False if another process took it over, because this one gave no sign of life.
+
+        Raises:
+            OSError: the storage does not say.
+        """
         return self._lease is None or self._lease.held()
 
     def hand_over(self) -> None:

@@ -232,7 +232,9 @@ class RunRecord:
             return
         if not os.path.samestat(there, os.fstat(self._lock.descriptor)):
             raise RecordGone(f"{self.folder} was replaced while its run was at work")
-        if not self._lock.held():
+        with storing(self.folder, "read"):
+            held = self._lock.held()
+        if not held:
             raise RecordGone(
                 f"{self.folder}: another process has taken this run over, as this one gave no sign "
                 f"of life (was it paused, or cut off from its storage?); it goes on there from the "
