@@ -236,9 +236,7 @@ def arguments_of() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--locks", choices=("auto", "flock", "lease"), default="auto")
-    parser.add_argument(
-        "--minutes", type=int, help="time limit of a job (default 2; 3 with leases)"
-    )
+    parser.add_argument("--minutes", type=int, help="time limit (default 2; 3 with leases)")
     parser.add_argument("--keep", action="store_true", help="leave the folder, and say where it is")
     parser.add_argument("--write", type=Path, help="also write what is printed to this file")
     return parser.parse_args()

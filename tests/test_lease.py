@@ -13,6 +13,7 @@ import time
 import pytest
 from conftest import PATIENCE, ROOT
 
+from gnp.files import StorageError
 from gnp.tracking import RunRecord, lease, lock
 from gnp.tracking.lease import FREE, LEASE_NAME, LEASE_VARIABLE
 from gnp.tracking.lock import LOCK_FD_VARIABLE, holder, inherited_lock, lock_patiently, lock_run
@@ -240,6 +241,20 @@ def test_a_record_whose_lease_was_taken_over_writes_nothing_more(tmp_path):
         assert caught.value.exit_status == 1
     record.close()
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == files
+
+
+def test_storage_that_does_not_answer_is_not_taken_for_a_thief(tmp_path, monkeypatch):
+    record = RunRecord(tmp_path, CONFIG, locks="lease")
+
+    def refused(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease, "_read", refused)
+        with pytest.raises(StorageError, match="Input/output error"):
+            record.check_place()
+    record.check_place()
+    record.close()
 
 
 def test_a_living_holder_is_named_as_soon_as_it_beats(tmp_path, monkeypatch, caplog):

@@ -5,9 +5,7 @@ from typing import Literal
 from gnp.settings.section import Section, setting
 
 Locks = Literal["auto", "flock", "lease"]
-LOCKS_HELP = (
-    "of a run: flock, or a lease file that is renewed; auto: that where flock does not work"
-)
+LOCKS_HELP = "of a run: flock, or a lease that is renewed; auto: that where flock does not work"
 
 
 class RuntimeSettings(Section):
