@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections import Counter
 from io import StringIO
@@ -319,39 +320,24 @@ def test_a_checkpoint_stops_the_command_which_the_schedulers_signals_do_not(tmp_
         except KeyboardInterrupt:
             open("stopped", "w").close()
     """
-    job = Runner([sys.executable, "-c", textwrap.dedent(code)], str(tmp_path))
-    asked = []
+    job, asked = Runner([sys.executable, "-c", textwrap.dedent(code)], str(tmp_path)), []
 
-    def signalled(*_):
-        asked.append(job.checkpoint())
+    def warn():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGALRM)
 
-    before = signal.signal(signal.SIGALRM, signalled)
+    # As submitit does it: in a signal's handler, while the job waits for its command.
+    before = signal.signal(signal.SIGALRM, lambda *_: asked.append(job.checkpoint()))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
-        while_waiting(job, tmp_path / "ready", asked)
+        threading.Thread(target=warn).start()
+        job()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert (tmp_path / "stopped").exists()
     (again,) = asked
     assert again.function == Runner(job.command, job.folder)
     assert not hasattr(again.function, "_process")  # it goes on in another process
-
-
-def while_waiting(job, ready, asked):
-    """Call the job; the alarm's handler asks for a checkpoint when ``ready`` is there."""
-    checkpoint = job.checkpoint
-
-    def once():
-        if not ready.exists():
-            return None
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        return checkpoint()
-
-    job.checkpoint = once
-    job()
-    del job.checkpoint
-    asked[:] = [one for one in asked if one is not None]
 
 
 SMALL = [
