@@ -1,17 +1,17 @@
 """What the scripts share: Hydra's entry with errors that a person can read."""
 
-import ctypes
+import atexit
 import logging
 import os
 import re
 import shlex
-import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
@@ -28,7 +28,6 @@ from gnp.settings.overrides import inherited_search_path, parsed
 # The last two are 128 + the signal, as shells have it.
 FAILED, USAGE_ERROR, INTERRUPTED, READER_GONE = 1, 2, 130, 141
 COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")  # packages that read what the user wrote
-PARENT_VARIABLE = "GNP_PARENT"  # process id of the table runner that started this process
 
 
 def run_cli(
@@ -47,7 +46,6 @@ def run_cli(
         setting_names: dotted names of the settings and config groups that exist.
         suggest: (name, candidates) → " Did you mean …?" or "".
     """
-    die_with_parent()
     # Hydra then raises what it would otherwise print and turn into exit(1).
     os.environ["HYDRA_FULL_ERROR"] = "1"
     JobReturn.return_value = property(_value_or_error, JobReturn.return_value.fset)
@@ -100,6 +98,20 @@ def run_script(main: Callable[[], int]) -> int:
             raise
         return _complain(message, FAILED)
     return status
+
+
+def leave(status: int) -> NoReturn:
+    """``sys.exit`` for a script that has imported torch, without taking everything apart first,
+    which lasts up to a second: what is to be done at the end is done, and the rest goes with the
+    process."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a full disk, a closed pipe, a closed stream
+            stream.flush()
+    os._exit(status)
 
 
 def refusal(
@@ -189,20 +201,6 @@ def same_command(without: Sequence[str], instead: Sequence[str]) -> list[str]:
     kept = [o for o, name in zip(given, names, strict=True) if name.split(".")[0] not in without]
     script = str(Path(sys.argv[0]).resolve())
     return [sys.executable, script, *kept, *instead, *inherited_search_path()]
-
-
-def die_with_parent() -> None:
-    """If a table runner started this process, end with it, however it ends (Linux).
-
-    Without this, ``kill -9`` of the runner would leave its children training unwatched.
-    """
-    parent = os.environ.pop(PARENT_VARIABLE, None)
-    if parent is None or not sys.platform.startswith("linux"):
-        return
-    pr_set_pdeathsig = 1  # <linux/prctl.h>
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it ended before the call
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _options(group: str, message: str, listed: Iterable[str]) -> list[str]:

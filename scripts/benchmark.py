@@ -13,11 +13,8 @@ only, the bytes of all tensors made and not yet freed.
 """
 
 import argparse
-import csv
 import statistics
 import sys
-import time
-import weakref
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
@@ -28,14 +25,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from gnp.benchmarks.memory import peak_memory
+from gnp.benchmarks.results import markdown_table, write_results
+from gnp.benchmarks.timing import ratios, take_turns, to_baseline
 from gnp.cli import run_script
 from gnp.errors import UserError
-from gnp.files import write_json, write_text
 from gnp.optim import GNP
 from gnp.tracking import describe_environment
+from gnp.training.device import device_name
 from models import VGG
 
 ALL = slice(None)
@@ -88,7 +86,7 @@ def main() -> int:
     table = to_markdown(results)
     print(table)
     if arguments.output:
-        write_results(arguments, device, results, table)
+        write(arguments, device, results, table)
         print(f"written: {arguments.output}/benchmark.md, .csv, .json")
     return 0
 
@@ -110,32 +108,15 @@ def compare(
         steps[name], reset = prepare(arguments, device, name, with_passes)
         if device.type == "cuda" or not with_passes:
             memory[name] = peak_memory(steps[name], reset, device)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for step in steps.values():  # a warm-up
-        time_steps(step, 2, device)
-    for done in range(arguments.rounds):
-        for name, step in steps.items():
-            seconds[name].append(time_steps(step, arguments.steps, device))
-        if sys.stderr.isatty():
-            print(f"\rround {done + 1} of {arguments.rounds}", end="", file=sys.stderr, flush=True)
+    seconds = take_turns(steps, arguments.rounds, arguments.steps, device)
     numbers = {}
     for name, own in seconds.items():
-        ratios = ratio(own, seconds["SGD"])
-        numbers[name] = {
-            "ms": 1000 * statistics.median(own),
-            "ratio": statistics.median(ratios),
-            "lowest": min(ratios),
-            "highest": max(ratios),
-        }
+        numbers[name] = to_baseline(own, seconds["SGD"])
         if name in memory:
             numbers[name]["MB"] = memory[name]
         if name in THEIRS:
-            numbers[name]["to ours"] = statistics.median(ratio(own, seconds[THEIRS[name]]))
+            numbers[name]["to ours"] = statistics.median(ratios(own, seconds[THEIRS[name]]))
     return numbers
-
-
-def ratio(left: list[float], right: list[float]) -> list[float]:
-    return [a / b for a, b in zip(left, right, strict=True)]
 
 
 def prepare(
@@ -227,65 +208,6 @@ def their_step(
     return optimizer, step
 
 
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made while it is active and not freed yet; the CPU
-    has no such counter of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live: dict[int, int] = {}
-        self.peak = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        known = {
-            t.untyped_storage().data_ptr()
-            for t in tree_leaves((args, kwargs))
-            if isinstance(t, Tensor)
-        }
-        for t in tree_leaves(out):
-            storage = t.untyped_storage() if isinstance(t, Tensor) else None
-            if storage is None or storage.data_ptr() in known or storage.data_ptr() in self.live:
-                continue
-            pointer = storage.data_ptr()
-            self.live[pointer] = storage.nbytes()
-            weakref.finalize(t, self.live.pop, pointer, None)
-        self.peak = max(self.peak, sum(self.live.values()))
-        return out
-
-
-def peak_memory(step: Callable[[], None], reset: Callable[[], None], device: torch.device) -> float:
-    """MB above the resting state during a step, after two steps that settle it: the most of five
-    steps, for methods whose steps differ."""
-    for _ in range(2):
-        step()
-    reset()
-    if device.type != "cuda":
-        with LiveBytes() as counted:
-            for _ in range(5):
-                step()
-        return counted.peak / 2**20
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    resting = torch.cuda.memory_allocated(device)
-    for _ in range(5):
-        step()
-    torch.cuda.synchronize(device)
-    return (torch.cuda.max_memory_allocated(device) - resting) / 2**20
-
-
-def time_steps(step: Callable[[], None], count: int, device: torch.device) -> float:
-    """Seconds a step."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    for _ in range(count):
-        step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - started) / count
-
-
 # ---------------------------------------------------------------------- what is written
 
 
@@ -295,7 +217,7 @@ def to_markdown(results: dict[str, dict[str, dict[str, float]]]) -> str:
     head = ["method", "step, ms", "of SGD's", "range", "beside the passes, ms", "of ours"]
     head += ["MB"] if with_memory else []
     head += ["MB beside the passes"]
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    rows = []
     for name, step in whole.items():
         own = beside[name]
         cells = [
@@ -307,44 +229,33 @@ def to_markdown(results: dict[str, dict[str, dict[str, float]]]) -> str:
             f"{own['to ours']:.2f}" if "to ours" in own else "",
         ]
         cells += [f"{step['MB']:.1f}"] if with_memory else []
-        cells += [f"{own['MB']:.1f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, f"{own['MB']:.1f}"])
+    return markdown_table(head, rows)
 
 
-def write_results(
+def write(
     arguments: argparse.Namespace,
     device: torch.device,
     results: dict[str, dict[str, dict[str, float]]],
     table: str,
 ) -> None:
-    folder = arguments.output
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {k: v for k, v in vars(arguments).items() if k != "output"}
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    name, width = device_name(device), f"{arguments.width:g}"
     environment = describe_environment(name)
     environment["packages"]["pytorch_optimizer"] = other_package()
-    write_json(
-        folder / "benchmark.json",
-        {"settings": settings, "environment": environment, "results": results},
+    write_results(
+        arguments.output,
+        "benchmark",
+        settings={k: v for k, v in vars(arguments).items() if k != "output"},
+        environment=environment,
+        results=results,
+        markdown=f"# What a step costs\n\n{table}\n\nVGG16-BN × {width}, batch of "
+        f"{arguments.batch_size}, {name} ({environment['processor']}, {torch.get_num_threads()} "
+        f"threads), torch {torch.__version__}, pytorch_optimizer {other_package()}: medians of "
+        f"{arguments.rounds} rounds in which the methods take turns of {arguments.steps} steps. "
+        f'"of ours" is the time beside the passes over that of our method that does the same. MB: '
+        f"the peak of tensors made during a step, gradients included.\n",
+        columns=["ms", "ratio", "lowest", "highest", "MB", "to ours"],
     )
-    width = f"{arguments.width:g}"
-    write_text(
-        folder / "benchmark.md",
-        f"# What a step costs\n\n{table}\n\nVGG16-BN × {width}, batch of {arguments.batch_size}, "
-        f"{name} ({environment['processor']}, {torch.get_num_threads()} threads), torch "
-        f"{torch.__version__}, pytorch_optimizer {other_package()}: medians of {arguments.rounds} "
-        f'rounds in which the methods take turns of {arguments.steps} steps. "of ours" is the time '
-        f"beside the passes over that of our method that does the same. MB: the peak of tensors "
-        f"made during a step, gradients included.\n",
-    )
-    with open(folder / "benchmark.csv", "w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        columns = ["ms", "ratio", "lowest", "highest", "MB", "to ours"]
-        rows.writerow(["part", "method", *columns])
-        for part, methods in results.items():
-            for name, numbers in methods.items():
-                rows.writerow([part, name, *(numbers.get(c, "") for c in columns)])
 
 
 if __name__ == "__main__":

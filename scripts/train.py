@@ -3,13 +3,11 @@
 ``--help`` lists the choices, ``--cfg job --resolve`` shows the config, ``-m`` sweeps.
 """
 
-import sys
-
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gnp.cli import run_cli
+from gnp.cli import leave, run_cli
 from gnp.settings import Composed, setting_names, suggest, validate
 from gnp.settings.help import offer_help
 from gnp.sweep import check_sweeps
@@ -28,4 +26,4 @@ def main(composed: DictConfig) -> None:
 if __name__ == "__main__":
     offer_help(Composed)
     check_sweeps(validate)
-    sys.exit(run_cli(main, lambda: [*setting_names(), *GROUPS], suggest))
+    leave(run_cli(main, lambda: [*setting_names(), *GROUPS], suggest))

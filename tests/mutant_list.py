@@ -1103,7 +1103,7 @@ RUN = [
         (
             "training loss and error are those of the evaluation",
             '"train_loss": train.loss,\n            "train_error": train.error,',
-            '"train_loss": evaluated.loss,\n            "train_error": evaluated.error,',
+            '"train_loss": [*evaluated.values()][0],\n            "train_error": train.error,',
         ),
     ]
 ]
@@ -1113,13 +1113,13 @@ SUMMARY = [
     for name, old, new in [
         (
             "the best epoch is chosen by the training error",
-            "min(lines, key=lambda line: line[error])",
-            'min(lines, key=lambda line: line["train_error"])',
+            "key=lambda line: line[error])",
+            'key=lambda line: line["train_error"])',
         ),
         (
             "the best epoch is the worst",
-            "best = min(lines",
-            "best = max(lines",
+            "best = min((line",
+            "best = max((line",
         ),
         (
             "the final error is the best one",
@@ -1283,12 +1283,12 @@ READING = [
         ),
         (
             "the final error need not be the last line's",
-            'if errors[-1] != summary["final"][error]:',
+            'if errors[epochs] != summary["final"][error]:',
             "if False:",
         ),
         (
             "the best epoch need not be the best",
-            'if summary["best"] != {"epoch": errors.index(best) + 1, error: best}:',
+            'if summary["best"] != {"epoch": best, error: errors[best]}:',
             "if False:",
         ),
         (
@@ -1602,16 +1602,115 @@ SIGNALS = [
     ),
 ]
 
+EVALUATION = "tests/test_evaluate_every.py"
+EVALUATED = [
+    Mutant(name, file, old, new, EVALUATION)
+    for name, file, old, new in [
+        (
+            "the last epoch need not be evaluated",
+            "gnp/settings/training.py",
+            "return epoch == epochs or (every > 0",
+            "return (every > 0",
+        ),
+        (
+            "every so many epochs, from the first",
+            "gnp/settings/training.py",
+            "epoch % every == 0)",
+            "epoch % every == 1 % every)",
+        ),
+        (
+            "broken weights are saved where nothing is evaluated",
+            "gnp/training/run.py",
+            "if not are_finite(self.model):",
+            "if False:",
+        ),
+        (
+            "any epoch may be without evaluation",
+            "gnp/tracking/reading.py",
+            "if (epoch in errors) != is_evaluated(epoch, epochs, every):",
+            "if epoch not in errors and epoch == epochs:",
+        ),
+        (
+            "a curve's epochs are those that were evaluated, counted",
+            "gnp/tables/plots.py",
+            "x = [e + 1 for e in seen]",
+            "x = [e + 1 for e in range(len(seen))]",
+        ),
+    ]
+]
+
+# ---------------------------------------------------------------------- children
+
+CHILDREN = [
+    Mutant(name, file, old, new, "tests/test_pool_server.py", slow=True)
+    for name, file, old, new in [
+        (
+            "a child does what is to be done at the server's end",
+            "gnp/jobs/child.py",
+            "    atexit._clear()  # what is to be done at the server's end\n",
+            "",
+        ),
+        (
+            "the pool's own script is run in each child",
+            "gnp/jobs/child.py",
+            '    sys.modules["__main__"] = ModuleType("__main__")\n',
+            "",
+        ),
+        (
+            "the server imports nothing",
+            "gnp/jobs/server.py",
+            "        importlib.import_module(name)\n",
+            "        pass\n",
+        ),
+        (
+            "a child has the pool's environment alone",
+            "gnp/jobs/pool.py",
+            "environment = {**os.environ, **slot.environment,",
+            "environment = {**os.environ,",
+        ),
+    ]
+]
+
+GROWTH = [
+    Mutant(name, file, old, new, "tests/test_growth.py")
+    for name, file, old, new in [
+        (
+            "a record that was changed is not read again",
+            "gnp/tracking/reading.py",
+            "(known := _read_before.get(folder)) is not None and known[0] == state:",
+            "(known := _read_before.get(folder)) is not None:",
+        ),
+        (
+            "a record that was just written counts as settled",
+            "gnp/tracking/reading.py",
+            "if record is not None and state is not None and now",
+            "if record is not None and state is not None or now",
+        ),
+        (
+            "a line of a text is taken for the seed",
+            "gnp/tracking/reading.py",
+            'if isinstance(config, dict) and config.get("seed") == 0:',
+            "if isinstance(config, dict):",
+        ),
+        (
+            "all seeds have the first one's config",
+            "gnp/tracking/reading.py",
+            'return {**config, "seed": int(found[0])}',
+            "return config",
+        ),
+    ]
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
     "loop": LOOP,
     "data": DATA,
     "networks": NETWORKS,
-    "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN],
+    "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN, *EVALUATED],
     "summary": SUMMARY,
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
     "locks": LEASES,
-    "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS],
+    "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH],
     "statistics and tables": [*NUMBERS, *PRINTED],
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]

@@ -30,7 +30,7 @@ def spec(**changes):
 
 
 def write_record(root, run, errors, evaluated="test", data=None, **config):
-    """``errors`` are the test errors of its epochs."""
+    """``errors`` are the test errors of its epochs, None where there was no evaluation."""
     folder = run.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     *experiment, place, method, _ = run.path.parts
@@ -46,14 +46,15 @@ def write_record(root, run, errors, evaluated="test", data=None, **config):
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     lines = [
-        {"epoch": i, "train_error": e / 2, f"{evaluated}_error": e, "seconds": 1.0}
+        {"epoch": i, "train_error": (e or 9) / 2, f"{evaluated}_error": e, "seconds": 1.0}
         for i, e in enumerate(errors, start=1)
     ]
+    lines = [{k: v for k, v in line.items() if v is not None} for line in lines]
     code = {"commit": "0123456789", "modified": run.seed == 1, "hash": "feedbeef"}
     start = {"code": code} if data is None else {"code": code, "data": data}
     (folder / "environment.json").write_text(json.dumps([start]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    best = min(range(len(errors)), key=errors.__getitem__)
+    best = errors.index(min(e for e in errors if e is not None))
     summary = {
         "experiment": "/".join(experiment),
         "dataset": dataset,

@@ -271,6 +271,7 @@ def ended(monkeypatch, tmp_path, **settings):
     runs, rendered = list(spec().runs()), []
     monkeypatch.setattr(runner, "check_records", lambda *_: Records(absent=runs))
     monkeypatch.setattr(runner, "Pool", FakePool)
+    monkeypatch.setattr(runner, "modules_of", lambda configs: [])
     how = JobSettings(root=str(tmp_path), device="cpu", **settings)
     runner.reproduce(spec(), runs, how, None, lambda wanted: rendered.append(True) or [])
     return bool(rendered)
@@ -300,9 +301,9 @@ def test_the_pool_is_told_the_settings(monkeypatch, tmp_path):
 
 
 def test_a_job_runs_the_command_and_fails_with_it(tmp_path):
-    code = "import os, sys; open('here', 'w').write(os.environ['GNP_PARENT']); sys.exit({})"
+    code = "import sys; open('here', 'w').close(); sys.exit({})"
     Runner([sys.executable, "-c", code.format(0)], str(tmp_path))()
-    assert (tmp_path / "here").read_text() == str(os.getpid())  # it ends when the job is killed
+    assert (tmp_path / "here").exists()
     with pytest.raises(RunnerFailed, match="exit status 3"):
         Runner([sys.executable, "-c", code.format(3)], str(tmp_path))()
 

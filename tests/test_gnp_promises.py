@@ -6,9 +6,9 @@ import pickle
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import nn
 
+from gnp.benchmarks.memory import LiveBytes
 from gnp.optim import GNP
 from gnp.optim.update_rule import global_norm
 
@@ -147,10 +147,7 @@ HELD = {
 
 
 @pytest.mark.parametrize("variant", HELD)
-def test_memory_held_during_a_step(variant, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from benchmark import LiveBytes
-
+def test_memory_held_during_a_step(variant):
     # One big parameter; the loss needs no memory of its own to speak of.
     size = 1_000_000
     theta = nn.Parameter(torch.randn(size))

@@ -1,6 +1,5 @@
 """The pool of child processes, with children that do what a test tells them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import yaml
 from conftest import PATIENCE, ROOT
 from records import spec, write_record
 
-from gnp.cli import PARENT_VARIABLE
 from gnp.jobs import Pool, cpu_slots, gpu_slots
 from gnp.jobs import pool as pool_module
 from gnp.tracking import lease
@@ -302,8 +300,6 @@ def test_a_pool_that_is_stopped_leaves_no_children(tmp_path, how):
     if how == signal.SIGKILL and not sys.platform.startswith("linux"):
         pytest.skip("needs prctl")
     body = """
-        from gnp.cli import die_with_parent
-        die_with_parent()
         (Path(settings["root"]) / "ready").touch()
         time.sleep(3600)
     """
@@ -332,16 +328,6 @@ def test_a_pool_that_is_stopped_leaves_no_children(tmp_path, how):
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_a_child_whose_parent_is_gone_ends_at_once():
-    code = "from gnp.cli import die_with_parent; die_with_parent(); print('still here')"
-    environment = {**os.environ, PARENT_VARIABLE: "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == -signal.SIGKILL
-    assert done.stdout == ""
 
 
 def test_cpu_slots_share_the_cores():

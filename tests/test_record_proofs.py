@@ -2,7 +2,7 @@
 
 import json
 import os
-import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ import yaml
 from records import spec, write_record
 
 from gnp.data.digest import digest_of
-from gnp.jobs import SeriesMismatch, check, check_records
+from gnp.jobs import SeriesMismatch, check_records, same_data
 from gnp.tracking import DamagedRecord, RunRecord
 from gnp.tracking.checksums import fits_its_checksum, with_checksum
 from gnp.tracking.compare import config_hash
@@ -181,15 +181,34 @@ def test_records_on_other_data_than_are_loaded_now_are_refused(
         folder = write_record(tmp_path, run, [5.0], data="a")
         configs[run] = yaml.safe_load((folder / "config.yaml").read_text())
 
-    def loaded(*_, input, **__):
-        return subprocess.CompletedProcess([], 0, json.dumps([today] * len(json.loads(input))), "")
-
-    monkeypatch.setattr(check.subprocess, "run", loaded)
+    code = f"import json, sys; print(json.dumps([{today!r}] * len(json.loads(sys.argv[1]))))"
+    monkeypatch.setattr(same_data, "COMMAND", [sys.executable, "-c", code])
     if not refused:
         check_records(table, runs, str(tmp_path), configs.__getitem__)
         return
     with pytest.raises(SeriesMismatch, match="4 recorded runs were trained on other images"):
         check_records(table, runs, str(tmp_path), configs.__getitem__)
+
+
+def test_data_that_cannot_be_compared_end_the_start_with_the_reason(tmp_path, monkeypatch):
+    table = spec(seeds=[0])
+    for run in table.runs():
+        folder = write_record(tmp_path, run, [5.0], data="a")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    code = "raise MemoryError('of images there are too many')"
+    monkeypatch.setattr(same_data, "COMMAND", [sys.executable, "-c", code])
+    runs = [run for run in table.runs() if run.folder(tmp_path) == folder]
+    with pytest.raises(same_data.DataUnknown, match="MemoryError: of images there are too many"):
+        check_records(table, runs, str(tmp_path), lambda run: config)
+
+
+def test_a_table_that_is_refused_leaves_no_process_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        same_data, "COMMAND", [sys.executable, "-c", "import time; time.sleep(3600)"]
+    )
+    with pytest.raises(KeyboardInterrupt), same_data.DataDigests([{}]) as digests:
+        raise KeyboardInterrupt
+    assert digests._process.returncode is not None
 
 
 # ---------------------------------------------------------------------- locks

@@ -99,6 +99,18 @@ def test_no_two_files_import_each_other_even_by_a_detour():
                 "gnp.files",
             ],
         ),
+        (
+            "gnp.benchmarks",
+            [
+                "gnp.settings",
+                "gnp.optim",
+                "gnp.data",
+                "gnp.tracking",
+                "gnp.training",
+                "gnp.errors",
+                "gnp.files",
+            ],
+        ),
     ],
 )
 def test_what_a_room_may_import(room, may_import):
@@ -106,6 +118,12 @@ def test_what_a_room_may_import(room, may_import):
         if is_in(module, [room]):
             ours = {name for name in imported(file) if is_in(name, ["gnp", "models", "scripts"])}
             assert not {name for name in ours if not is_in(name, [room, *may_import])}, file
+
+
+def test_nothing_in_the_library_needs_a_benchmark():
+    for module, file in MODULES.items():
+        if not is_in(module, ["gnp.benchmarks"]):
+            assert not {n for n in imported(file) if is_in(n, ["gnp.benchmarks"])}, file
 
 
 def lines_without_docstrings(node, source):

@@ -1,14 +1,12 @@
 """Data sets as uint8 tensors on the device, and augmentation of whole batches there."""
 
 from gnp.data.augmentation import Augmentation
-from gnp.data.autoaugment import AutoAugment
 from gnp.data.dataset import ImageData, Split, load_dataset
 from gnp.data.errors import DataError
 from gnp.data.loader import Normalise, batches
 
 __all__ = [
     "Augmentation",
-    "AutoAugment",
     "DataError",
     "ImageData",
     "Normalise",

@@ -1,6 +1,6 @@
-"""The digests of data sets: ``python -m gnp.data``.
+"""The digests of data sets: ``python -m gnp.data SETTINGS``.
 
-Reads a JSON list of the settings of data sets, and prints a list with each one's digest, or null
+SETTINGS is a JSON list of the settings of data sets. Prints a list with each one's digest, or null
 where its files are not there.
 """
 
@@ -14,7 +14,7 @@ from gnp.settings import DatasetSettings, checked
 
 def main() -> None:
     digests: list[str | None] = []
-    for settings in json.load(sys.stdin):
+    for settings in json.loads(sys.argv[1]):
         try:
             digests.append(load_dataset(checked(DatasetSettings, settings)).digest)
         except DataError:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gnp.data.autoaugment import AutoAugment
 from gnp.data.mixing import box_mask, cutmix, draw_weights, mix_labels, mixup
 from gnp.settings import AugmentationSettings
 
@@ -37,6 +36,9 @@ class Augmentation:
         chosen = self.settings
         if not chosen.autoaugment:
             return images
+        # Here, because with torchvision it takes a second, which no other augmentation needs.
+        from gnp.data.autoaugment import AutoAugment
+
         augment = AutoAugment(
             chosen.autoaugment_policy, chosen.autoaugment_translate, chosen.autoaugment_fill
         )

@@ -3,21 +3,23 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.functional import pil_to_tensor
 
 from gnp.data.errors import DataError
 
 SIZE = (32, 32)
+# What torchvision's ImageFolder takes, also where Pillow was built without a format. (Not imported:
+# torchvision takes a second, which reading the cached pictures does not need.)
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def is_picture(file: Path) -> bool:
     """By the ending of its name: all that Pillow opens, and all that torchvision's ImageFolder
     takes."""
     ending = file.suffix.lower()
-    return ending in IMG_EXTENSIONS or Image.registered_extensions().get(ending) in Image.OPEN
+    return ending in ENDINGS or Image.registered_extensions().get(ending) in Image.OPEN
 
 
 def read_image(file: Path) -> Tensor:
@@ -35,7 +37,7 @@ def read_image(file: Path) -> Tensor:
             picture.verify()  # PNG's checksums, which decoding ignores; closes the picture
         with Image.open(file) as picture:
             if (complaint := _complaint(picture)) is None:
-                return pil_to_tensor(_to_rgb(picture))
+                return _to_tensor(_to_rgb(picture))
     except Exception as error:  # on damaged files Pillow raises nearly anything
         raise DataError(
             f"{file} is not a readable picture ({error}); replace or delete it"
@@ -78,3 +80,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         # Pillow's own conversion makes all above 255 white.
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return picture.convert("RGB")
+
+
+def _to_tensor(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()

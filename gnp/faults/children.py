@@ -1,5 +1,6 @@
 """Scripts in processes that are forked from one that has torch imported: no start waits for it."""
 
+import atexit
 import contextlib
 import io
 import os
@@ -11,11 +12,8 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 from hydra.core.global_hydra import GlobalHydra
-
-from gnp.jobs import pool
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PATIENCE_SECONDS = 120
@@ -89,6 +87,7 @@ def _become(script, settings, before, output, variables) -> None:
     """Run the script as ``python scripts/<script>`` would, and end."""
     status = 1
     try:
+        atexit._clear()  # what is to be done at the parent's end
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
@@ -114,13 +113,3 @@ def _become(script, settings, before, output, variables) -> None:
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def fork_the_runs() -> None:
-    """In a table's process: its children are forked, too, in place of seconds of imports each."""
-
-    def start(command, env, stdout, **_):
-        return Child("train.py", command[2:], output=stdout.fileno(), variables=env)
-
-    kept = {name: getattr(subprocess, name) for name in ("TimeoutExpired", "STDOUT", "DEVNULL")}
-    pool.subprocess = SimpleNamespace(Popen=start, **kept)

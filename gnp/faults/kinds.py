@@ -14,10 +14,11 @@ from collections.abc import Callable
 
 import yaml
 
-from gnp.faults.children import PATIENCE_SECONDS
+from gnp.faults.children import PATIENCE_SECONDS, Child
 from gnp.faults.damage import DAMAGES
 from gnp.faults.inside import Writes, at_occurrence, limit, memory_in_use
 from gnp.faults.rounds import Chaos, Fault
+from gnp.jobs import pool
 from gnp.tracking.lock import lock_run
 from gnp.training.checkpoint import PREVIOUS
 
@@ -207,8 +208,7 @@ def no_place(chaos: Chaos) -> int:
 
 def killed_table(chaos: Chaos) -> int:
     """The runner of a table, at a random moment; its runs have to end with it."""
-    child = chaos.table()
-    time.sleep(chaos.moment() * 3)
+    child = _table_at_work(chaos)
     child.kill()
     hit = chaos.ended(child, "kill the table", (-9,))
     _wait_for_locks(chaos)
@@ -216,12 +216,26 @@ def killed_table(chaos: Chaos) -> int:
 
 
 def signalled_table(chaos: Chaos) -> int:
-    child, number = chaos.table(), chaos.chance.choice(SIGNALS)
-    time.sleep(chaos.moment() * 3)
+    child, number = _table_at_work(chaos), chaos.chance.choice(SIGNALS)
     child.send_signal(number)
     hit = chaos.ended(child, f"{signal.Signals(number).name} to the table", (130, -number))
     _wait_for_locks(chaos)
     return hit
+
+
+def _table_at_work(chaos: Chaos) -> Child:
+    """A table at a random moment after its first child has begun, or at its end."""
+    logs = [run.folder(chaos.root) / pool.LOG for run in chaos.runs]
+    before = [log.exists() and log.stat().st_mtime_ns for log in logs]
+    child, deadline = chaos.table(), time.monotonic() + PATIENCE_SECONDS
+    while (
+        child.poll() is None
+        and [log.exists() and log.stat().st_mtime_ns for log in logs] == before
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.02)
+    time.sleep(chaos.moment() * 3)
+    return child
 
 
 def _wait_for_locks(chaos: Chaos) -> None:

@@ -14,7 +14,7 @@ import yaml
 import gnp.training.run  # noqa: F401  (the children that are forked from here have it)
 from gnp.data.digest import digest_of
 from gnp.errors import UserError
-from gnp.faults.children import SCRIPTS, Child, fork_the_runs
+from gnp.faults.children import SCRIPTS, Child
 from gnp.faults.inside import Writes
 from gnp.jobs import pool, read_runs
 from gnp.jobs.job import Job
@@ -75,8 +75,7 @@ class Chaos:
             f"root={root or self.root}",
             f"overrides={[*SMALL, *overrides]}",
         ]
-
-        return self._started(Child("reproduce_table.py", settings, fork_the_runs))
+        return self._started(Child("reproduce_table.py", settings))
 
     def _started(self, child: Child) -> Child:
         self.children = [*(c for c in self.children if c.returncode is None), child]

@@ -1,18 +1,16 @@
 """Whether the records that are there are of the runs that are wanted, before any is trained."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Sequence
 
 from gnp.jobs.finished import FinishedRun, Records, read_runs
 from gnp.jobs.job import Job
+from gnp.jobs.same_data import DataDigests
 from gnp.jobs.wanted import SeriesMismatch, Wanted
 from gnp.settings import unrecorded
 from gnp.settings.series import Series
 from gnp.tracking.compare import config_difference
-from gnp.tracking.reading import DamagedRecord, read_config
+from gnp.tracking.reading import SUMMARY, DamagedRecord, read_config
 
 
 def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) -> Records:
@@ -27,10 +25,21 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
         ConfigError: a setting of the spec does not exist or has a wrong value.
         SeriesMismatch: an override makes a run another one, or a record was made with another
             config or on other data; shows the differences.
+        DataUnknown: the data could not be loaded to be compared.
     """
     wanted(runs[0])
     wanted(runs[-1])
-    records = read_runs(runs, root, wanted, unrecorded())
+    recorded = [run for run in runs if os.path.exists(run.folder(root) / SUMMARY)]
+    with DataDigests(wanted(run)["dataset"] for run in recorded) as digests:
+        records = read_runs(runs, root, wanted, unrecorded())
+        _refuse_other_configs(spec, runs, root, wanted, records)
+        _refuse_other_data(records.finished, wanted, digests)
+    return records
+
+
+def _refuse_other_configs(
+    spec: Series, runs: Sequence[Job], root: str, wanted: Wanted, records: Records
+) -> None:
     others = {other.run: other.difference for other in records.others}
     half_done = {
         run: _difference(run, root, wanted) for run in records.missing if run not in others
@@ -47,7 +56,18 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
             + "\n".join(complaints)
             + "\nDelete those folders to train them again, or take another root=…."
         )
-    if strangers := _on_other_data(records.finished, wanted):
+
+
+def _refuse_other_data(
+    finished: Sequence[FinishedRun], wanted: Wanted, digests: DataDigests
+) -> None:
+    strangers = [
+        f
+        for f in finished
+        if f.record.data is not None
+        and digests.of(wanted(f.run)["dataset"]) not in (None, f.record.data)
+    ]
+    if strangers:
         raise SeriesMismatch(
             f"{len(strangers)} recorded runs were trained on other images and labels than are "
             f"loaded now:\n"
@@ -55,7 +75,6 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
             + "\nSet the data set's place back (dataset.root=…, data_root=…), or take another "
             "root=…."
         )
-    return records
 
 
 def _difference(run: Job, root: str, wanted: Wanted) -> list[str]:
@@ -67,30 +86,3 @@ def _difference(run: Job, root: str, wanted: Wanted) -> list[str]:
     if recorded is None:
         return []
     return config_difference(recorded, wanted(run), unrecorded())
-
-
-def _on_other_data(finished: Sequence[FinishedRun], wanted: Wanted) -> list[FinishedRun]:
-    """The runs whose digest is not that of their data set as it is now.
-
-    Data that are not there cannot be compared: a record does not need them to be shown.
-    """
-    datasets: dict[str, Mapping[str, Any]] = {}
-    recorded = [(f, wanted(f.run)["dataset"]) for f in finished if f.record.data is not None]
-    for _, dataset in recorded:
-        datasets.setdefault(json.dumps(dataset), dataset)
-    if not datasets:
-        return []
-    # In a process of its own: what reads records needs no torch.
-    done = subprocess.run(
-        [sys.executable, "-m", "gnp.data"],
-        input=json.dumps(list(datasets.values())),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        reason = (done.stderr.strip() or "it printed nothing").splitlines()[-1]
-        raise SeriesMismatch(f"the data cannot be compared with those of the records: {reason}")
-    digests = dict(zip(datasets, json.loads(done.stdout), strict=True))
-    return [
-        f for f, dataset in recorded if digests[json.dumps(dataset)] not in (None, f.record.data)
-    ]

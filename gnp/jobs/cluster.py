@@ -19,9 +19,10 @@ from typing import Any
 
 from rich.console import Console
 
-from gnp.cli import INTERRUPTED, PARENT_VARIABLE, same_command
+from gnp.cli import INTERRUPTED, same_command
 from gnp.errors import UserError
 from gnp.files import storing
+from gnp.jobs.child import end_with_parent
 from gnp.settings.cluster import ClusterSettings, parameters_of
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
@@ -53,9 +54,8 @@ class Runner:
         self._process = subprocess.Popen(
             self.command,
             cwd=self.folder,
-            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
             stdin=subprocess.DEVNULL,
-            preexec_fn=_ignore_the_scheduler,
+            preexec_fn=_in_the_command,
         )
         # A signal's handler may come to checkpoint at any point here: no waiting with a lock held.
         while (status := self._process.poll()) is None:
@@ -172,9 +172,10 @@ def _shown(parameters: dict[str, Any], command: Sequence[str]) -> Iterator[str]:
     yield "\n  " + shlex.join(["python", *command[1:]])
 
 
-def _ignore_the_scheduler() -> None:
-    """Its warning goes to every process of a job; the runner alone acts on it, and its children's
-    children must not die of it."""
+def _in_the_command() -> None:
+    """SLURM's warning goes to every process of a job. The runner acts on it; the others must not
+    die of it. But all end with the runner."""
+    end_with_parent()
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 

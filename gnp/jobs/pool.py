@@ -7,16 +7,16 @@ one root: each run is trained by one of them, and the others see it as busy.
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from gnp.cli import PARENT_VARIABLE, USAGE_ERROR
+from gnp.cli import USAGE_ERROR
 from gnp.files import storing
+from gnp.jobs.child import SERVER_GONE, Child, start_server
 from gnp.jobs.finished import FinishedRun, OtherRun, find_record
 from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
@@ -49,7 +49,7 @@ class Active:
 
     run: Job
     slot: Slot
-    process: subprocess.Popen
+    process: Child
     started: float
     script: str  # the name of its program
     log: Path
@@ -68,6 +68,7 @@ class Pool:
         wanted: the config of each run: a record that another process makes meanwhile is compared
             with it; None compares nothing.
         overrides: further settings for every run.
+        preload: modules that the children find imported.
         retries: how often a run that failed is started again.
         fail_fast: stop after the first that failed.
         wait: for runs that other processes have; else they are left in ``waiting`` when for
@@ -88,6 +89,7 @@ class Pool:
         slots: Sequence[Slot],
         wanted: Wanted | None = None,
         overrides: Sequence[str] = (),
+        preload: Sequence[str] = (),
         watch: Callable[["Pool"], None] = lambda pool: None,
         retries: int = 0,
         fail_fast: bool = False,
@@ -102,6 +104,7 @@ class Pool:
         self.active: list[Active] = []
         self._root, self._train, self._overrides = Path(root), train, list(overrides)
         self._free, self._watch, self._wanted = list(slots), watch, wanted
+        self._preload = preload
         self._retries, self._fail_fast = retries, fail_fast
         self._wait, self._locks = wait, locks
         self._tries: Counter[Job] = Counter()
@@ -114,14 +117,17 @@ class Pool:
         An interruption ends the children and goes on up; what they did up to their last
         checkpoint stays.
         """
+        # OpenMP reads its number of threads when torch is imported, and the slots have one number.
+        threads = {k: v for k, v in self._free[0].environment.items() if k == "OMP_NUM_THREADS"}
+        start_server(self._preload, threads)
         try:
             while self.waiting or self.active:
                 self._start()
-                self._reap()
                 self._watch(self)
+                wait([child.process.ended for child in self.active], POLL_SECONDS)
+                self._reap()
                 if (self.failed and self._fail_fast) or self._leaves():
                     break
-                time.sleep(POLL_SECONDS)
             self._watch(self)
         finally:
             self._stop()
@@ -183,34 +189,15 @@ class Pool:
             self.failed.append(Failure(run, str(found)))
         return found is not None
 
-    def _spawn(self, run: Job, slot: Slot, folder: Path, lock: int) -> tuple[subprocess.Popen, int]:
+    def _spawn(self, run: Job, slot: Slot, folder: Path, lock: int) -> tuple[Child, int]:
         """The child, and how many bytes its log had before."""
-        command = [
-            sys.executable,
-            str(self._train),
-            # The user's last: they win.
-            *run.overrides(self._root, [*slot.settings, *self._overrides]),
-        ]
-        environment = {
-            **os.environ,
-            **slot.environment,
-            LOCK_FD_VARIABLE: str(lock),
-            PARENT_VARIABLE: str(os.getpid()),
-            "PYTHONUNBUFFERED": "1",
-        }
+        # The user's last: they win.
+        settings = run.overrides(self._root, [*slot.settings, *self._overrides])
+        environment = {**os.environ, **slot.environment, "PYTHONUNBUFFERED": "1"}
         with open(folder / LOG, "ab") as log:
-            before = log.tell()
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(lock,),
-                # Ctrl-C on the terminal is for this process, which then stops its children.
-                start_new_session=True,
-            )
-        return process, before
+            before, output = log.tell(), log.fileno()
+            child = Child(self._train, settings, environment, output, lock, LOCK_FD_VARIABLE)
+        return child, before
 
     def _reap(self) -> None:
         for child in list(self.active):
@@ -249,11 +236,9 @@ class Pool:
             child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         for child in self.active:
-            try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+            if child.process.wait(max(0.1, deadline - time.monotonic())) is None:
+                child.process.send_signal(signal.SIGKILL)
+                child.process.wait(GRACE_SECONDS)
             child.lock.release()
 
 
@@ -264,6 +249,8 @@ def how_it_ended(child: Active, status: int) -> str:
         how = f"signal {-status} ({signal.strsignal(-status)})"
         if -status == signal.SIGKILL:
             how += ", as the system does when memory runs out"
+    elif status == SERVER_GONE:
+        how = "ended with the pool's server, as its children do"
     else:
         how = f"exit status {status}"
     try:

@@ -122,8 +122,8 @@ def epochs_of(child: Active) -> tuple[int, int | None, float | None]:
         total = config["training"]["epochs"] if config else None
     except (DamagedRecord, OSError):  # the child itself mends it or says what to do
         return 0, None, None
-    last = metrics[-1] if metrics else {}
-    error = next((last[k] for k in ("test_error", "validation_error") if k in last), None)
+    names = ("test_error", "validation_error")
+    error = next((line[k] for line in reversed(metrics) for k in names if k in line), None)
     return len(metrics), total, error
 
 

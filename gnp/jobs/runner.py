@@ -14,7 +14,7 @@ from gnp.jobs.job import Job
 from gnp.jobs.pool import Failure, Pool
 from gnp.jobs.progress import PoolProgress
 from gnp.jobs.slots import choose_slots
-from gnp.jobs.wanted import Wanted, WantedConfigs
+from gnp.jobs.wanted import Wanted, WantedConfigs, modules_of
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 
@@ -115,6 +115,7 @@ def train_missing(
         return [], []
     slots = choose_slots(how.device, how.jobs)
     with PoolProgress(console, done, len(runs)) as progress:
+        preload = modules_of(wanted(run) for run in left)
         pool = Pool(
             left,
             how.root,
@@ -122,6 +123,7 @@ def train_missing(
             slots,
             wanted,
             spec.overrides,
+            preload,
             progress.watch,
             retries=how.retries,
             fail_fast=how.fail_fast,

@@ -1,6 +1,6 @@
 """The config that each run of a table or a study has: what its record is compared with."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from hydra import compose
@@ -60,6 +60,20 @@ class WantedConfigs:
                 f"became {place[0]} in {place[1]}{change}; set root=… and {spec.kind}.…=… instead"
             )
         return to_plain(config)
+
+
+def modules_of(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Modules that runs of these configs import: all that take time, of ours. (What a network of
+    somebody else's does when it is imported is not known.)"""
+    names = {"gnp.cli", "gnp.sweep", "gnp.settings.help", "gnp.training.run"}
+    for config in configs:
+        names.add(f"gnp.data.sources.{config['dataset']['source']}")
+        if config["augmentation"]["autoaugment"]:
+            names.add("gnp.data.autoaugment")
+        network = str(config["model"].get("_target_")).rpartition(".")[0]
+        if network.startswith("models."):
+            names.add(network)
+    return sorted(names)
 
 
 def _texts(value: Any) -> Iterator[str]:

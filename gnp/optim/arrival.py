@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from gnp.optim.gradients import DTensor
+from gnp.optim.gradients import is_sharded
 from gnp.optim.groups import Group
 
 _ACCUMULATE = (
@@ -149,5 +149,5 @@ def _both_ways(groups: list[Group]) -> Iterator[Iterator[Tensor]]:
 
 def _present(parameters: Iterable[Tensor]) -> Iterator[Tensor]:
     for p in parameters:
-        if p.grad is not None and p.requires_grad and not isinstance(p, DTensor):
+        if p.grad is not None and p.requires_grad and not is_sharded(p):
             yield p

@@ -5,21 +5,14 @@ tensors (``DTensor``, FSDP2) are worked on in place through their local shards; 
 are over all shards, need the other processes.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnp.optim.groups import Group
 from gnp.optim.update_rule import HALVES, add_l2_, global_norm
-
-try:
-    from torch.distributed.tensor import DTensor
-except ImportError:  # a torch without distributed support has no sharded tensors
-
-    class DTensor:  # type: ignore[no-redef]
-        pass
-
 
 Gradients = list[list[Tensor | None]]  # a list a parameter group
 Units = Callable[[float, torch.device], float | Tensor]  # a value → in the units of the gradients
@@ -79,8 +72,8 @@ def add_l2(groups: Iterable[Group], units: Units) -> None:
 def norm_of(gradients: Gradients) -> Tensor:
     """Euclidean norm over all groups and all shards: 0-d."""
     present = [g for grads in gradients for g in grads if g is not None]
-    plain = [g for g in present if not isinstance(g, DTensor)]
-    sharded = [g for g in present if isinstance(g, DTensor)]
+    plain = [g for g in present if not is_sharded(g)]
+    sharded = [g for g in present if is_sharded(g)]
     if not sharded:
         return global_norm(plain)
     # DTensor has no norm of half-precision shards that is taken in float32.
@@ -145,4 +138,13 @@ def by_device_and_dtype(
 
 
 def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a ``DTensor``. Where nobody has imported their module there are none; importing
+    it here would take more than half a second, which most training does not need."""
+    if type(tensor) in (Tensor, nn.Parameter):
+        return False
+    module = sys.modules.get("torch.distributed.tensor")
+    return isinstance(tensor, getattr(module, "DTensor", ()))

@@ -19,7 +19,7 @@ from gnp.settings.run import (
 )
 from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, setting
-from gnp.settings.training import TrainingSettings
+from gnp.settings.training import TrainingSettings, is_evaluated
 from gnp.settings.wandb import WandbSettings
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "TrainingSettings",
     "WandbSettings",
     "checked",
+    "is_evaluated",
     "path_of",
     "resolve",
     "run_path",

@@ -1,6 +1,7 @@
 """Overrides in Hydra's grammar: made from a name and a value, and read before they are used."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +13,7 @@ IDENTITY = ("experiment", "dataset", "augmentation", "optimizer", "fidelity", "m
 IDENTITY = (*IDENTITY, "root", "dataset.name", "augmentation.name", "optimizer.name")
 
 
+@lru_cache(maxsize=4096)  # the same few for all seeds; Hydra's parser takes a millisecond
 def override(name: str, value: str) -> str:
     """ "root=outputs", or "root='lr=0.1, é'": what Hydra reads back as that very text."""
     plain = f"{name}={value}"

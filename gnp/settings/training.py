@@ -8,6 +8,11 @@ from pydantic_core import PydanticCustomError
 from gnp.settings.section import Section, setting
 
 
+def is_evaluated(epoch: int, epochs: int, every: int) -> bool:
+    """Whether an evaluation follows this epoch (from 1) of so many, every so many epochs."""
+    return epoch == epochs or (every > 0 and epoch % every == 0)
+
+
 class TrainingSettings(Section):
     epochs: int = setting(200, "passes over the training images", ge=1)
     batch_size: int = setting(128, "images a step, of all processes together", ge=1)
@@ -30,6 +35,11 @@ class TrainingSettings(Section):
         0,
         "epochs in which the learning rate grows from 0, step by step, before its cosine",
         expected="from 0 to below training.epochs",
+        ge=0,
+    )
+    evaluate_every: int = setting(
+        1,
+        "epochs between two evaluations; the last epoch is always evaluated, and 0: it alone",
         ge=0,
     )
     drop_last: bool = setting(True, "leave out an epoch's last, smaller batch")

@@ -61,13 +61,15 @@ def _draw(axis: Axes, result: CellResult, colour: str) -> dict[str, Line2D]:
     if not result.finished:
         return lines
     epochs = min(len(f.metrics) for f in result.finished)
-    x = range(1, epochs + 1)
     label, f = result.cell.method.label, result.finished[0]
     for name, style, title in (
         (f.error_name, "-", f"{label} {f.summary['evaluated']}"),
         ("train_error", "--", f"{label} training"),
     ):
-        values = [[run.metrics[e][name] for run in result.finished] for e in range(epochs)]
+        # An epoch may have gone without evaluation.
+        seen = [e for e in range(epochs) if all(name in f.metrics[e] for f in result.finished)]
+        values = [[run.metrics[e][name] for run in result.finished] for e in seen]
+        x = [e + 1 for e in seen]
         means = [statistics.fmean(v) for v in values]
         (lines[title],) = axis.plot(x, means, style, color=colour, lw=1.4)
         low, high = [min(v) for v in values], [max(v) for v in values]

@@ -20,8 +20,10 @@ def config_difference(
 
     A setting that one of them does not name has its value in ``unrecorded``, if there is one.
     """
-    known, left, right = (flatten(without(c, VOLATILE)) for c in (unrecorded, recorded, wanted))
-    left, right = known | left, known | right
+    left, right = flatten(without(recorded, VOLATILE)), flatten(without(wanted, VOLATILE))
+    if left.keys() != right.keys():
+        known = flatten(without(unrecorded, VOLATILE))
+        left, right = known | left, known | right
     return [
         f"{key}: {left.get(key, NOT_SET)} recorded, {right.get(key, NOT_SET)} wanted"
         for key in sorted(left.keys() | right.keys())

@@ -8,18 +8,21 @@ same rules where they have what the rules are about.
 import errno
 import json
 import math
+import os
+import re
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gnp.errors import UserError
-from gnp.settings import path_of
+from gnp.settings import is_evaluated, path_of
 from gnp.tracking.checksums import file_checksum, fits_its_checksum
 from gnp.tracking.compare import config_hash
 
@@ -31,11 +34,19 @@ SUMMARY, CHECKPOINT = "summary.json", "checkpoint.pt"
 # What a summary says of which run it is: what ``path_of`` takes, in its order.
 IDENTITY = ("experiment", "dataset", "augmentation", "method", "seed")
 
+# Two changes of a file within a tick of its clock (ns; some file systems count seconds) cannot be
+# told apart, so what has just been written is read again the next time.
+TICK = 2_500_000_000
+State = tuple[tuple[int, int, int, int], ...]
+
 # What says that a file is not what was written, and not that the machine has trouble.
 DAMAGE = {errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP}
 
 # libyaml is ten times as fast as PyYAML's own parser.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+SEED_LINE = re.compile(r"^seed: (0|-?[1-9][0-9]{0,18})$", re.MULTILINE)
 
 
 class DamagedRecord(UserError, ValueError):
@@ -65,13 +76,39 @@ class FinishedRecord:
         return self.environments[-1].get("data") if self.environments else None
 
 
+_read_before: dict[Path, tuple[State, FinishedRecord]] = {}
+
+
 def read_finished(folder: Path) -> FinishedRecord | None:
-    """The record of a finished run, or None if it is not finished.
+    """The record of a finished run, or None if it is not finished. One that was read before, and
+    whose files have not been touched since, is not read again.
 
     Raises:
         DamagedRecord: a file is missing, cannot be read, is not what its checksum says, or
             contradicts another one or the place where it lies.
     """
+    now, state = time.time_ns(), _state_of(folder)
+    if state is not None and (known := _read_before.get(folder)) is not None and known[0] == state:
+        return known[1]
+    record = _read_and_proven(folder)
+    if record is not None and state is not None and now - max(t for *_, t in state) > TICK:
+        _read_before[folder] = state, record
+    else:
+        _read_before.pop(folder, None)
+    return record
+
+
+def _state_of(folder: Path) -> State | None:
+    """Inode, size and times (ns) of a record's files; None where one is missing. The last one, of
+    any change, cannot be set back."""
+    try:
+        files = [os.stat(folder / name) for name in (SUMMARY, CONFIG, ENVIRONMENT, METRICS)]
+    except OSError:
+        return None
+    return tuple((f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for f in files)
+
+
+def _read_and_proven(folder: Path) -> FinishedRecord | None:
     summary = read_summary(folder)
     if summary is None:
         return None
@@ -100,13 +137,29 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        config = yaml.load(text, YamlLoader)
+        config = _parsed(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         reason = " ".join(str(error).split())
         raise DamagedRecord(folder / CONFIG, f"no YAML ({reason})") from error
     if not isinstance(config, dict) or not config:
         raise DamagedRecord(folder / CONFIG, "it holds no settings")
     return config
+
+
+def _parsed(text: str) -> Any:
+    """The YAML in a text. Configs of one cell differ in the line of the seed, and parsing takes
+    longer than all the rest of reading a record: so each text but for that line is parsed once.
+    """
+    if len(found := SEED_LINE.findall(text)) == 1:
+        config = _parsed_once(SEED_LINE.sub("seed: 0", text))
+        if isinstance(config, dict) and config.get("seed") == 0:  # else the line was within a text
+            return {**config, "seed": int(found[0])}
+    return yaml.load(text, YamlLoader)
+
+
+@lru_cache(maxsize=1024)
+def _parsed_once(text: str) -> Any:
+    return yaml.load(text, YamlLoader)
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
@@ -194,14 +247,22 @@ def _contradictions(
         yield METRICS, f"it has {len(metrics)} epochs, {SUMMARY} {summary['epochs']}"
         return
     error = f"{summary['evaluated']}_error"
-    errors = [line.get(error) for line in metrics]
-    if None in errors:
-        yield METRICS, f"line {errors.index(None) + 1} has no {error}"
+    every = training.get("evaluate_every", 1)  # older records do not name it
+    if not _is_integer(every):
+        yield CONFIG, f"training.evaluate_every is {every!r}"
         return
-    if errors[-1] != summary["final"][error]:
-        yield SUMMARY, f"its {error} is {summary['final'][error]}, that of {METRICS} {errors[-1]}"
-    best = min(errors)
-    if summary["best"] != {"epoch": errors.index(best) + 1, error: best}:
+    errors = {line["epoch"]: line[error] for line in metrics if error in line}
+    for epoch in range(1, epochs + 1):
+        if (epoch in errors) != is_evaluated(epoch, epochs, every):
+            yield METRICS, f"line {epoch} has {'a' if epoch in errors else 'no'} {error}"
+            return
+    if errors[epochs] != summary["final"][error]:
+        yield (
+            SUMMARY,
+            f"its {error} is {summary['final'][error]}, that of {METRICS} {errors[epochs]}",
+        )
+    best = min(errors, key=errors.__getitem__)
+    if summary["best"] != {"epoch": best, error: errors[best]}:
         yield SUMMARY, f"its best epoch is not that of {METRICS}"
 
 

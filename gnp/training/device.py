@@ -5,6 +5,7 @@ import os
 import torch
 
 from gnp.settings import ConfigError, RuntimeSettings
+from gnp.training.compiler import defer_compiler
 from gnp.training.distributed import launched, local_rank
 
 
@@ -14,14 +15,18 @@ def prepare_device(runtime: RuntimeSettings) -> torch.device:
     Raises:
         ConfigError: an unknown device, or CUDA where there is none.
     """
+    if runtime.compile is None:
+        defer_compiler()
     device = _choose(runtime.device)
     _check_backend(runtime.compile)
     if launched() and device.type == "cuda":
         torch.cuda.set_device(device)
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
-    # Set in both directions: a sweep runs several configs in one process.
-    torch.use_deterministic_algorithms(runtime.deterministic)
+    # Set in both directions: a sweep runs several configs in one process. (But not to what it is:
+    # the call imports torch.compile's backends, which takes a second.)
+    if torch.are_deterministic_algorithms_enabled() != runtime.deterministic:
+        torch.use_deterministic_algorithms(runtime.deterministic)
     if runtime.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
     torch.backends.cudnn.benchmark = device.type == "cuda" and not runtime.deterministic

@@ -199,6 +199,13 @@ def train_epoch(
     return meter.read()
 
 
+@torch.no_grad()
+def are_finite(model: nn.Module) -> bool:
+    """Whether no weight, statistic or other state of a network is NaN or infinite."""
+    tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
+    return torch.stack([t.isfinite().all() for t in tensors]).all().item()
+
+
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,

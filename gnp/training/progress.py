@@ -68,10 +68,15 @@ class RunProgress:
 
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
-    split = "test" if "test_error" in metrics else "validation"
-    return (
-        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  "
-        f"train loss {metrics['train_loss']:.3f} error {metrics['train_error']:5.2f} %  "
-        f"{split} loss {metrics[f'{split}_loss']:.3f} error {metrics[f'{split}_error']:5.2f} %  "
-        f"lr {metrics['learning_rate']:.2e}  {metrics['seconds']:.1f} s"
+    splits = [s for s in ("train", "test", "validation") if f"{s}_error" in metrics]
+    numbers = [
+        f"{s} loss {metrics[f'{s}_loss']:.3f} error {metrics[f'{s}_error']:5.2f} %" for s in splits
+    ]
+    return "  ".join(
+        [
+            f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}",
+            *numbers,
+            f"lr {metrics['learning_rate']:.2e}",
+            f"{metrics['seconds']:.1f} s",
+        ]
     )

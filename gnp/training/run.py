@@ -14,7 +14,7 @@ import torch
 from gnp.data import DataError, ImageData, batches
 from gnp.interruptions import held_back
 from gnp.optim import average_norm_statistics
-from gnp.settings import Config, run_path, to_plain, unrecorded
+from gnp.settings import Config, is_evaluated, run_path, to_plain, unrecorded
 from gnp.tracking import DamagedRecord, RunRecord, WandbMirror, describe_environment
 from gnp.tracking.reading import FinishedRecord
 from gnp.tracking.record import find_finished, refuse_other_data
@@ -31,7 +31,7 @@ from gnp.training.checkpoint import CheckpointError, Checkpoints, Identity
 from gnp.training.device import device_name, prepare_device
 from gnp.training.distributed import Processes, check_shares, in_parallel, joined_processes
 from gnp.training.failure import diverged
-from gnp.training.loop import Average, NonFiniteLoss, evaluate, train_epoch
+from gnp.training.loop import Average, NonFiniteLoss, are_finite, evaluate, train_epoch
 from gnp.training.one_image import check_passes_of_one_image
 from gnp.training.progress import RunProgress
 from gnp.training.seeds import stream_seed
@@ -193,18 +193,14 @@ class _Run:
             if self.processes.count > 1:
                 average_norm_statistics(self.model)
             trained = time.perf_counter() - started
-            evaluated = self._evaluate(self.data)
-            if not math.isfinite(evaluated.loss):
-                # The last update broke the weights: they must become neither record nor checkpoint.
-                raise NonFiniteLoss("the loss after it is NaN or infinite")
+            evaluated = self._evaluation(epoch)
         except NonFiniteLoss as error:
             raise diverged(self.config, self.folder, epoch, error) from error
         return {
             "epoch": epoch,
             "train_loss": train.loss,
             "train_error": train.error,
-            f"{self.data.evaluated}_loss": evaluated.loss,
-            f"{self.data.evaluated}_error": evaluated.error,
+            **evaluated,
             "learning_rate": learning_rate,
             "train_seconds": round(trained, 3),
             "seconds": round(time.perf_counter() - started, 3),
@@ -238,6 +234,24 @@ class _Run:
             progress=step_done,
             processes=self.processes,
         )
+
+    def _evaluation(self, epoch: int) -> dict[str, float]:
+        """Loss and error after an epoch, under their names; nothing after one without evaluation.
+
+        Raises:
+            NonFiniteLoss: the last update broke the weights, which must become neither record nor
+                checkpoint.
+        """
+        training = self.config.training
+        if not is_evaluated(epoch, training.epochs, training.evaluate_every):
+            if not are_finite(self.model):
+                raise NonFiniteLoss("the weights after it are NaN or infinite")
+            return {}
+        evaluated = self._evaluate(self.data)
+        if not math.isfinite(evaluated.loss):
+            raise NonFiniteLoss("the loss after it is NaN or infinite")
+        name = self.data.evaluated
+        return {f"{name}_loss": evaluated.loss, f"{name}_error": evaluated.error}
 
     def _evaluate(self, data: ImageData) -> Average:
         return evaluate(

@@ -18,14 +18,15 @@ def summarise(
     lines: Sequence[Mapping[str, Any]],
     fit: Average,
 ) -> dict[str, Any]:
-    """Last-epoch numbers, and the best epoch's apart: it was chosen on the evaluated split.
+    """Last-epoch numbers, and apart those of the best epoch of the evaluated ones: it was chosen on
+    that very split.
 
     Args:
         lines: the metrics of all epochs.
         fit: loss and error on the training images as they are.
     """
     error, loss = f"{data.evaluated}_error", f"{data.evaluated}_loss"
-    best = min(lines, key=lambda line: line[error])
+    best = min((line for line in lines if error in line), key=lambda line: line[error])
     return {
         "experiment": config.experiment,
         "dataset": config.dataset.name,
