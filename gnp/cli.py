@@ -23,7 +23,7 @@ from gnp.errors import UserError
 from gnp.interruptions import raise_on_signals
 from gnp.machine import refusal as refusal_by_the_machine
 from gnp.settings.dataset import no_such
-from gnp.settings.overrides import inherited_search_path
+from gnp.settings.overrides import inherited_search_path, parsed
 
 # The last two are 128 + the signal, as shells have it.
 FAILED, USAGE_ERROR, INTERRUPTED, READER_GONE = 1, 2, 130, 141
@@ -187,6 +187,20 @@ def command_line(script: str) -> str:
     """The command to be copied that gives ``script`` the settings of the Hydra job at work."""
     job = HydraConfig.get()
     return shlex.join(["python", script, *job.overrides.task, *inherited_search_path()])
+
+
+def same_command(without: Sequence[str], instead: Sequence[str]) -> list[str]:
+    """The command line that is at work, with some settings replaced.
+
+    Args:
+        without: settings that are left out, and groups with all that is in them.
+        instead: what comes in their place.
+    """
+    given = HydraConfig.get().overrides.task
+    names = [one.key_or_group or "" for one in parsed(given)]
+    kept = [o for o, name in zip(given, names, strict=True) if name.split(".")[0] not in without]
+    script = str(Path(sys.argv[0]).resolve())
+    return [sys.executable, script, *kept, *instead, *inherited_search_path()]
 
 
 def _options(group: str, message: str, listed: Iterable[str]) -> list[str]:

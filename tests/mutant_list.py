@@ -55,6 +55,7 @@ STUDIES = "tests/test_parameter_study.py"
 TRACKING = "tests/test_tracking.py"
 RECORDS = "tests/test_record_proofs.py tests/test_records.py"
 POOL = "tests/test_pool.py"
+LEASE = "tests/test_lease.py"
 ARRIVAL = "tests/test_gnp_arrival.py"
 BASES = "tests/test_gnp_bases.py"
 NO_WAITING = "tests/test_no_waiting.py"
@@ -1517,6 +1518,86 @@ JOBS = [
     ]
 ]
 
+LEASES = [
+    Mutant(name, file, old, new, LEASE)
+    for name, file, old, new in [
+        (
+            "two take one lease",
+            "gnp/tracking/lease.py",
+            'open(path, "xb", buffering=0)',
+            'open(path, "wb", buffering=0)',
+        ),
+        (
+            "who is late has a lease beside the holder's",
+            "gnp/tracking/lease.py",
+            "    if _numbers(folder)[-1:] != [number + 1]:",
+            "    if False:",
+        ),
+        (
+            "a holder that lives is given up",
+            "gnp/tracking/lease.py",
+            "    if seen.text != text:",
+            "    if False:",
+        ),
+        (
+            "looks in a row make a holder dead",
+            "gnp/tracking/lease.py",
+            "    if now - seen.last >= HEARTBEAT:",
+            "    if True:",
+        ),
+        (
+            "a lease that was taken over is not missed",
+            "gnp/tracking/lease.py",
+            " and not self._next.exists()",
+            "",
+        ),
+        (
+            "a lease is not given back",
+            "gnp/tracking/lease.py",
+            'self._path.write_text(f"{FREE}\\n")',
+            "pass",
+        ),
+        (
+            "a run that was taken over is written on",
+            "gnp/tracking/record.py",
+            "        if not held:\n",
+            "        if False:\n",
+        ),
+        (
+            "a folder's leases are overlooked where flock works",
+            "gnp/tracking/lock.py",
+            "or not works or leases.in_use(folder))",
+            "or not works)",
+        ),
+    ]
+]
+
+AGAIN = [
+    Mutant(name, "gnp/jobs/pool.py", old, new, POOL)
+    for name, old, new in [
+        (
+            "what the user has to mend is tried again",
+            "again=status != USAGE_ERROR",
+            "again=True",
+        ),
+        (
+            "a run is started again too often",
+            "self._tries[run] >= self._retries",
+            "self._tries[run] > self._retries",
+        ),
+        (
+            "a dead child's lease is kept",
+            "            child.lock.release()\n            # The summary",
+            "            # The summary",
+        ),
+        (
+            "runs are left to the dead",
+            "return not any(in_doubt(run.folder(self._root)) for run in self.waiting)",
+            "return True",
+        ),
+    ]
+]
+
 SIGNALS = [
     Mutant(
         "a signal ends a write in its middle",
@@ -1937,7 +2018,8 @@ AREAS = {
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN, *EVALUATED],
     "summary": SUMMARY,
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
-    "jobs": [*FOUND, *JOBS, *SIGNALS, *CHILDREN, *GROWTH],
+    "locks": LEASES,
+    "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH],
     "plans": PLANS,
     "statistics and tables": [*NUMBERS, *PRINTED],
 }

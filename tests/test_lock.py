@@ -19,7 +19,7 @@ from gnp.errors import UserError
 from gnp.files import StorageError
 from gnp.jobs import Pool, cpu_slots, progress
 from gnp.tracking import RunRecord, lock
-from gnp.tracking.lock import LOCK_FD_VARIABLE, LOCK_NAME, holder, inherited_lock, lock_run, unlock
+from gnp.tracking.lock import LOCK_FD_VARIABLE, LOCK_NAME, holder, inherited_lock, lock_run
 
 CONFIG = {"seed": 0}
 
@@ -46,7 +46,7 @@ def test_where_there_are_no_file_locks_runs_go_on_with_one_warning(
     for name in ("a", "b"):
         RunRecord(tmp_path / name, CONFIG).close()
     assert len(caplog.records) == 1
-    assert f"({os.strerror(number)}): going on without. Start only one job" in caplog.text
+    assert f"({os.strerror(number)}): leases are taken in their place" in caplog.text
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES])
@@ -134,10 +134,10 @@ def test_a_descriptor_that_is_none_is_no_lock(tmp_path, monkeypatch, value):
 
 
 def test_the_holder_is_named_by_process_and_machine(tmp_path):
-    descriptor = lock_run(tmp_path)
+    lock = lock_run(tmp_path)
     said = holder(tmp_path)
     assert said.startswith(f"process {os.getpid()} on {socket.gethostname()}, since 20")
-    unlock(descriptor)
+    lock.release()
     assert (tmp_path / LOCK_NAME).read_bytes() == b""  # a record names no host
 
 
@@ -191,9 +191,10 @@ class Waiting:
 
 def test_a_lock_that_is_never_released_is_named_once_after_a_minute(tmp_path, monkeypatch):
     waiting = Waiting(monkeypatch, tmp_path)
+    held = []
     for run in waiting.pool.waiting:
         run.folder(tmp_path).mkdir(parents=True)
-        lock_run(run.folder(tmp_path))
+        held.append(lock_run(run.folder(tmp_path)))
     assert "held by" not in waiting.pass_time(59)
     said = waiting.pass_time(600)
     for run in waiting.pool.waiting:

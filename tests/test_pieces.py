@@ -14,7 +14,7 @@ import pytest
 from gnp.benchmarks import pieces as module
 from gnp.benchmarks.pieces import Piece, Pieces, outcome, record_file, write_record
 from gnp.errors import UserError
-from gnp.tracking.lock import lock_run, unlock
+from gnp.tracking.lock import lock_run
 
 PLENTY, LONG = 300, 200
 
@@ -161,7 +161,7 @@ def test_two_calls_do_not_work_on_one_folder(work, tmp_path):
         with pytest.raises(UserError, match=r"is at work on it"):
             work(a=(None, 1)).run(PLENTY)
     finally:
-        unlock(lock)
+        lock.release()
 
 
 def test_pieces_are_chosen_by_name_or_folder(work):

@@ -1,6 +1,5 @@
 """The pool of child processes, with children that do what a test tells them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from conftest import PATIENCE, ROOT
 from records import spec, write_record
 
 from gnp.jobs import Pool, cpu_slots, gpu_slots
+from gnp.jobs import pool as pool_module
+from gnp.tracking import lease
 from gnp.tracking.lock import lock_run
 from gnp.tracking.reading import read_summary
 
@@ -118,7 +119,7 @@ def test_a_run_locked_by_another_process_is_waited_for_and_taken_when_left(tmp_p
     def watch(pool):
         if len(pool.finished) == 3 and not released:
             assert runs[0] in pool.waiting
-            os.close(lock)
+            lock.release()
             released.append(True)
 
     pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(2, 2), watch=watch)
@@ -151,6 +152,140 @@ def test_two_pools_on_one_root_do_each_run_once(tmp_path):
     assert [p.wait(timeout=PATIENCE) for p in pools] == [0, 0]
     folders = [line.split()[0] for line in starts(tmp_path)]
     assert len(folders) == len(set(folders)) == 12
+
+
+FAILS_TWICE = """
+if settings["optimizer"] == "gnp" and settings["augmentation"] == "basic":
+    tries = folder / "tries"
+    tries.write_text((tries.read_text() if tries.exists() else "") + "x")
+    if len(tries.read_text()) < 3:
+        raise RuntimeError("no luck")
+"""
+
+
+@pytest.mark.parametrize(("retries", "finished"), [(0, 3), (1, 3), (2, 4), (5, 4)])
+def test_a_run_that_failed_is_started_again_as_often_as_is_wanted(tmp_path, retries, finished):
+    runs = list(spec(seeds=[0]).runs())
+    child = script(tmp_path, FAILS_TWICE + FINISH)
+    pool = Pool(runs, tmp_path, child, cpu_slots(2, 2), retries=retries)
+    pool.run()
+    assert len(pool.finished) == finished
+    assert len(pool.failed) == 4 - finished
+    again = min(retries, 2)
+    assert [str(f) for f in pool.retried] == [
+        f"e/d-basic/gnp/seed0: exit status 1; RuntimeError: no luck (all of it in "
+        f"{runs[2].folder(tmp_path)}/log.txt)"
+    ] * again
+    assert len(starts(tmp_path)) == 4 + again
+
+
+def test_what_the_user_has_to_mend_is_not_tried_again(tmp_path):
+    body = "print('child.py: no such setting'); sys.exit(2)"
+    run = list(spec(seeds=[0]).runs())[:1]
+    pool = Pool(run, tmp_path, script(tmp_path, body), cpu_slots(1, 1), retries=5)
+    pool.run()
+    assert len(pool.failed) == 1
+    assert len(starts(tmp_path)) == 1
+
+
+def test_a_run_that_cannot_be_started_is_tried_again_too(tmp_path):
+    run = list(spec(seeds=[0]).runs())[:1]
+    folder = run[0].folder(tmp_path)
+    folder.parent.mkdir(parents=True)
+    folder.touch()  # a file where the folder belongs
+    pool = Pool(
+        run,
+        tmp_path,
+        script(tmp_path),
+        cpu_slots(1, 1),
+        watch=lambda pool: folder.unlink() if folder.is_file() and pool.retried else None,
+        retries=1,
+    )
+    pool.run()
+    assert len(pool.finished) == len(pool.retried) == 1
+
+
+def test_fail_fast_stops_the_others_after_the_first_failure(tmp_path):
+    body = """
+        if settings["optimizer"] == "gnp":
+            while len((Path(settings["root"]) / "starts").read_text().splitlines()) < 2:
+                time.sleep(0.01)
+            raise RuntimeError("no luck")
+        time.sleep(3600)
+    """
+    runs = sorted(spec(seeds=[0]).runs(), key=lambda run: "/gnp/" not in str(run.path))[1:]
+    child = script(tmp_path, textwrap.dedent(body))
+    pool = Pool(runs, tmp_path, child, cpu_slots(2, 2), fail_fast=True)
+    pool.run()
+    assert [f.run for f in pool.failed] == runs[:1]
+    assert set(pool.left) == set(runs[1:])
+    assert not any(alive(int(line.split()[1])) for line in starts(tmp_path))
+    for run in runs[1:]:  # their locks are given back
+        run.folder(tmp_path).mkdir(parents=True, exist_ok=True)
+        lock_run(run.folder(tmp_path)).release()
+
+
+def test_fail_fast_comes_after_the_retries(tmp_path):
+    child = script(tmp_path, FAILS_TWICE + FINISH)
+    runs = list(spec(seeds=[0]).runs())
+    pool = Pool(runs, tmp_path, child, cpu_slots(2, 2), retries=2, fail_fast=True)
+    pool.run()
+    assert len(pool.finished) == 4
+
+
+def test_what_others_have_can_be_left_to_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "LEAVE_SECONDS", 1)
+    runs = list(spec(seeds=[0]).runs())
+    runs[0].folder(tmp_path).mkdir(parents=True)
+    lock = lock_run(runs[0].folder(tmp_path))
+    pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(2, 2), wait=False)
+    pool.run()
+    assert len(pool.finished) == 3
+    assert pool.left == [runs[0]]
+    assert pool.failed == []
+    lock.release()
+
+
+def test_what_a_process_has_that_may_be_dead_is_not_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "LEAVE_SECONDS", 0)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.1)
+    runs = list(spec(seeds=[0]).runs())[:1]
+    folder = runs[0].folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / ".lease.0").write_text("dead 00000000 1 elsewhere\n")
+    pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(1, 1), wait=False)
+    pool.run()
+    assert len(pool.finished) == 1
+
+
+def test_nothing_is_left_to_others_while_a_run_is_at_work_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "LEAVE_SECONDS", 0.3)
+    runs = list(spec(seeds=[0]).runs())[:2]
+    child = script(tmp_path, "time.sleep(0.6)" + FINISH)
+    pool = Pool(runs, tmp_path, child, cpu_slots(1, 1), wait=False)
+    pool.run()
+    assert len(pool.finished) == 2
+
+
+@pytest.mark.parametrize("how", ["child releases", "child dies"])
+def test_a_child_has_the_lease_that_its_pool_took_and_gives_it_back(tmp_path, how):
+    body = f"""
+        sys.path.insert(0, {str(ROOT)!r})
+        from gnp.tracking.lock import inherited_lock
+        lock = inherited_lock(folder)
+        print("held" if lock.held() and lock.variables else "not held", flush=True)
+        if {how == "child dies"}:
+            os.kill(os.getpid(), 9)
+        lock.release()
+    """
+    runs = list(spec(seeds=[0]).runs())[:1]
+    child = script(tmp_path, textwrap.dedent(body) + FINISH)
+    pool = Pool(runs, tmp_path, child, cpu_slots(1, 1), locks="lease")
+    pool.run()
+    folder = runs[0].folder(tmp_path)
+    assert (folder / "log.txt").read_text().splitlines()[0] == "held"
+    assert len(pool.failed) == (how == "child dies")
+    assert (folder / ".lease.0").read_text() == "free\n"
 
 
 def alive(pid):

@@ -216,10 +216,10 @@ def test_a_table_that_is_refused_leaves_no_process_behind(tmp_path, monkeypatch)
 
 def test_an_inherited_lock_is_not_handed_on(tmp_path, monkeypatch):
     """Else a child of the training keeps the run locked when the training has ended."""
-    descriptor = lock_run(tmp_path)
+    descriptor = lock_run(tmp_path).descriptor
     os.set_inheritable(descriptor, True)
     monkeypatch.setenv(LOCK_FD_VARIABLE, str(descriptor))
-    assert inherited_lock(tmp_path) == descriptor
+    assert inherited_lock(tmp_path).descriptor == descriptor
     assert not os.get_inheritable(descriptor)
     assert LOCK_FD_VARIABLE not in os.environ
     os.close(descriptor)
@@ -228,11 +228,11 @@ def test_an_inherited_lock_is_not_handed_on(tmp_path, monkeypatch):
 def test_another_folders_lock_is_not_this_ones(tmp_path, monkeypatch):
     for name in ("ours", "another"):
         (tmp_path / name).mkdir()
-    descriptor = lock_run(tmp_path / "another")
+    lock = lock_run(tmp_path / "another")
     (tmp_path / "ours" / LOCK_NAME).touch()
-    monkeypatch.setenv(LOCK_FD_VARIABLE, str(descriptor))
+    monkeypatch.setenv(LOCK_FD_VARIABLE, str(lock.descriptor))
     assert inherited_lock(tmp_path / "ours") is None
-    os.close(descriptor)
+    lock.release()
 
 
 def test_an_unlocked_record_names_no_host(tmp_path):

@@ -2,11 +2,14 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,3 +148,72 @@ def test_what_two_processes_cannot_do_is_refused(tmp_path, settings, words):
     assert done.returncode != 0
     assert words in done.stderr
     assert "Traceback (most recent call last):\n  File" not in done.stderr.split(words)[0]
+
+
+# ---------------------------------------------------------------------- several nodes
+
+# Two nodes' worth of processes on this machine: each has a torchrun of its own.
+SRUN = """#!/bin/sh
+: > {place}/started
+for node in 0 1; do
+    "$@" >> {place}/node$node.txt 2>&1 &
+    echo $! >> {place}/started
+done
+for process in $(cat {place}/started); do wait $process || status=$?; done
+exit $status
+"""
+SCONTROL = """#!/bin/sh
+case "$1" in
+    show) echo localhost; echo localhost;;
+    requeue) echo "$@" >> {place}/told; kill $(cat {place}/started);;
+esac
+"""
+
+
+def sbatch(place, settings):
+    """configs/cluster/torchrun.sbatch as SLURM would start it, with programs that stand for it."""
+    programs = place / "programs"
+    programs.mkdir(exist_ok=True)
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (programs / name).write_text(text.format(place=place))
+        (programs / name).chmod(0o755)
+    while True:
+        job = random.randrange(10000)  # its port is free
+        with socket.socket() as free:
+            if free.connect_ex(("localhost", 20000 + job)) != 0:
+                break
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(job),
+        "SLURM_JOB_NODELIST": "node[0-1]",
+        "SLURM_NNODES": "2",
+        "SLURM_GPUS_ON_NODE": "1",
+    }
+    script = ["bash", "configs/cluster/torchrun.sbatch", *SETTINGS, *settings, f"root={place}"]
+    return subprocess.Popen(script, cwd=ROOT, env=environment)
+
+
+def test_two_nodes_give_the_result_of_one_process_also_when_they_are_requeued(tmp_path):
+    settings = [*WITH_NORM, "training.sharpness_batch=16", "training.epochs=8"]
+    for name in ("one", "nodes"):
+        (tmp_path / name).mkdir()
+    assert train(tmp_path / "one", settings, 1).returncode == 0
+    nodes = tmp_path / "nodes"
+    job = sbatch(nodes, settings)
+    deadline = time.monotonic() + PATIENCE
+    while not any(f.stat().st_size for f in nodes.rglob("metrics.jsonl")):
+        assert time.monotonic() < deadline
+        assert job.poll() is None
+        time.sleep(0.05)
+    job.send_signal(signal.SIGUSR1)  # the time limit is near
+    assert job.wait(PATIENCE) != 0
+    assert "requeue " in (nodes / "told").read_text()
+    status = sbatch(nodes, settings).wait(PATIENCE)
+    texts = [(nodes / f"node{i}.txt").read_text() for i in (0, 1)]
+    assert status == 0, texts
+    assert sum("going on after epoch" in text for text in texts) == 1
+    assert sum("epoch 8/8" in text for text in texts) == 1  # only one of them speaks
+    assert_same(tmp_path / "one", nodes, tolerance=2e-4)
+    starts = json.loads((folder(nodes) / "environment.json").read_text())
+    assert [start["processes"] for start in starts] == [2, 2]

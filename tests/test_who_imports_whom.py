@@ -111,6 +111,8 @@ def test_no_two_files_import_each_other_even_by_a_detour():
                 "gnp.jobs",
                 "gnp.interruptions",
                 "gnp.files",
+                "gnp.tables",
+                "models",
             ],
         ),
     ],

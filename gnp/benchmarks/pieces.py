@@ -19,7 +19,7 @@ from gnp.files import storing, write_json
 from gnp.interruptions import raise_on_signals
 from gnp.jobs.child import end_with_parent, start_server
 from gnp.tracking.environment import code_hash
-from gnp.tracking.lock import holder, lock_run, unlock
+from gnp.tracking.lock import holder, lock_run
 
 GRACE_SECONDS = 20  # from the wish that a piece end to its end by force
 LEAST_SECONDS = 30  # what goes on another time is not begun for less
@@ -106,7 +106,7 @@ class Pieces:
                 elif left >= needed:
                     self._do(piece, min(left, piece.seconds))
         finally:
-            unlock(lock)
+            lock.release()
 
     def _do(self, piece: Piece, seconds: float) -> None:
         started = time.monotonic()

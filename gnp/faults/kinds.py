@@ -19,7 +19,7 @@ from gnp.faults.damage import DAMAGES
 from gnp.faults.inside import Writes, at_occurrence, limit, memory_in_use
 from gnp.faults.rounds import Chaos, Fault
 from gnp.jobs import pool
-from gnp.tracking.lock import lock_run, unlock
+from gnp.tracking.lock import lock_run
 from gnp.training.checkpoint import PREVIOUS
 
 REFUSALS = ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EMFILE", "ENOMEM", "ENOSYS", "EFBIG")
@@ -244,7 +244,7 @@ def _wait_for_locks(chaos: Chaos) -> None:
         while run.folder(chaos.root).is_dir():
             lock = lock_run(run.folder(chaos.root))
             if lock is not None:
-                unlock(lock)
+                lock.release()
                 break
             if time.monotonic() > deadline:
                 chaos.odd.append(f"the lock on {run.path} is not released")

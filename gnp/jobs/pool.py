@@ -8,12 +8,13 @@ one root: each run is trained by one of them, and the others see it as busy.
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from gnp.cli import USAGE_ERROR
 from gnp.files import storing
 from gnp.jobs.child import SERVER_GONE, Child, start_server
 from gnp.jobs.finished import FinishedRun, OtherRun, find_record
@@ -21,12 +22,14 @@ from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
 from gnp.jobs.wanted import Wanted
 from gnp.settings import unrecorded
-from gnp.tracking.lock import LOCK_FD_VARIABLE, holder, lock_run, unlock
+from gnp.tracking.lease import in_doubt
+from gnp.tracking.lock import LOCK_FD_VARIABLE, RunLock, holder, lock_run
 from gnp.tracking.reading import DamagedRecord
 
 LOG = "log.txt"
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5
+LEAVE_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Active:
     script: str  # the name of its program
     log: Path
     log_before: int  # bytes that earlier starts left in it
+    lock: RunLock
 
 
 class Pool:
@@ -65,10 +69,16 @@ class Pool:
             with it; None compares nothing.
         overrides: further settings for every run.
         preload: modules that the children find imported.
+        retries: how often a run that failed is started again.
+        fail_fast: stop after the first that failed.
+        wait: for runs that other processes have; else they are left in ``waiting`` when for
+            ``LEAVE_SECONDS`` nothing else was left, and those processes live.
+        locks: as ``lock_run``'s ``kind``.
         watch: called a few times a second with the pool, to show it.
 
     Attributes for ``watch``: ``total``, ``finished`` (list of (run, summary)), ``failed``,
-    ``active``, ``waiting`` (not started, or locked by another process).
+    ``retried`` (failures after which the run was started again), ``active``, ``waiting`` (not
+    started, or locked by another process).
     """
 
     def __init__(
@@ -81,18 +91,28 @@ class Pool:
         overrides: Sequence[str] = (),
         preload: Sequence[str] = (),
         watch: Callable[["Pool"], None] = lambda pool: None,
+        retries: int = 0,
+        fail_fast: bool = False,
+        wait: bool = True,
+        locks: str = "auto",
     ):
         self.waiting: deque[Job] = deque(runs)
         self.total = len(runs)
         self.finished: list[tuple[Job, dict]] = []
         self.failed: list[Failure] = []
+        self.retried: list[Failure] = []
         self.active: list[Active] = []
         self._root, self._train, self._overrides = Path(root), train, list(overrides)
         self._free, self._watch, self._wanted = list(slots), watch, wanted
         self._preload = preload
+        self._retries, self._fail_fast = retries, fail_fast
+        self._wait, self._locks = wait, locks
+        self._tries: Counter[Job] = Counter()
+        self._last_at_work = time.monotonic()
 
     def run(self) -> None:
-        """Returns when every run is finished, here or by another process, or has failed.
+        """Returns when every run is finished, here or by another process, or has failed; earlier
+        with ``fail_fast`` or without ``wait``.
 
         An interruption ends the children and goes on up; what they did up to their last
         checkpoint stays.
@@ -106,9 +126,16 @@ class Pool:
                 self._watch(self)
                 wait([child.process.ended for child in self.active], POLL_SECONDS)
                 self._reap()
+                if (self.failed and self._fail_fast) or self._leaves():
+                    break
             self._watch(self)
         finally:
             self._stop()
+
+    @property
+    def left(self) -> list[Job]:
+        """The runs that were neither finished nor failed, when ``run`` ended."""
+        return [*self.waiting, *(child.run for child in self.active)]
 
     def waited_for(self) -> list[str]:
         """Each waiting run and who holds its lock, in words."""
@@ -123,26 +150,31 @@ class Pool:
             try:
                 self._start_one(run)
             except OSError as error:  # a folder or a file of the wrong kind, no room, no right
-                self.failed.append(Failure(run, str(error)))
+                self._fail(run, str(error))
 
     def _start_one(self, run: Job) -> None:
         folder = run.folder(self._root)
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        lock = lock_run(folder)
+        lock = lock_run(folder, self._locks)
         if lock is None:
             self.waiting.append(run)
             return
         if self._take_record(run):  # another process has made it, meanwhile
-            unlock(lock)
+            lock.release()
             return
+        slot = self._free[0]
+        with_lock = replace(slot, environment={**slot.environment, **lock.variables})
         try:
             with storing(folder / LOG):
-                process, log_before = self._spawn(run, self._free[0], folder, lock)
-        finally:
-            os.close(lock)  # the child has its own copy, and with it the lock
-        slot, log, script = self._free.pop(0), folder / LOG, self._train.name
-        self.active.append(Active(run, slot, process, time.monotonic(), script, log, log_before))
+                process, log_before = self._spawn(run, with_lock, folder, lock.descriptor)
+        except BaseException:
+            lock.release()
+            raise
+        lock.hand_over()
+        self._free.remove(slot)
+        now, log, script = time.monotonic(), folder / LOG, self._train.name
+        self.active.append(Active(run, slot, process, now, script, log, log_before, lock))
 
     def _take_record(self, run: Job) -> bool:
         """Whether the run has a finished record; then it is listed as finished, or as failed if
@@ -174,9 +206,30 @@ class Pool:
                 continue
             self.active.remove(child)
             self._free.append(child.slot)
+            child.lock.release()
             # The summary is written last: what came after it cannot matter.
             if not self._take_record(child.run):
-                self.failed.append(Failure(child.run, how_it_ended(child, status)))
+                # What the user has to mend is refused again.
+                self._fail(child.run, how_it_ended(child, status), again=status != USAGE_ERROR)
+
+    def _fail(self, run: Job, reason: str, again: bool = True) -> None:
+        """At the end of the queue it may find what it lacked: room, memory."""
+        if not again or self._tries[run] >= self._retries:
+            self.failed.append(Failure(run, reason))
+            return
+        self._tries[run] += 1
+        self.retried.append(Failure(run, reason))
+        self.waiting.append(run)
+
+    def _leaves(self) -> bool:
+        """Whether only what other, living, processes have is left, and that is not waited for."""
+        now = time.monotonic()
+        if self.active:
+            self._last_at_work = now
+            return False
+        if self._wait or now - self._last_at_work < LEAVE_SECONDS:
+            return False
+        return not any(in_doubt(run.folder(self._root)) for run in self.waiting)
 
     def _stop(self) -> None:
         for child in self.active:
@@ -186,6 +239,7 @@ class Pool:
             if child.process.wait(max(0.1, deadline - time.monotonic())) is None:
                 child.process.send_signal(signal.SIGKILL)
                 child.process.wait(GRACE_SECONDS)
+            child.lock.release()
 
 
 def how_it_ended(child: Active, status: int) -> str:

@@ -22,7 +22,7 @@ class PoolProgress:
     def __init__(self, console: Console, done_before: int, total: int):
         self._console, self._before, self._total = console, done_before, total
         self._started = time.monotonic()
-        self._spoken, self._last = 0, 0.0
+        self._spoken, self._retried, self._last = 0, 0, 0.0
         self._idle, self._idle_since, self._complained = -1, self._started, False
         self._live = (
             Live(console=console, auto_refresh=False, transient=True)
@@ -49,6 +49,11 @@ class PoolProgress:
                 f"{summary['evaluated']} error {error:.2f} % ({summary['seconds']:.0f} s)",
                 markup=False,
                 highlight=False,
+            )
+        for failure in pool.retried[self._retried :]:
+            self._retried += 1
+            self._console.print(
+                f"started again after it failed: {failure}", markup=False, highlight=False
             )
         now = time.monotonic()
         self._name_what_is_waited_for(pool, now)

@@ -8,6 +8,7 @@ from rich.console import Console
 from gnp.errors import UserError
 from gnp.files import StorageError
 from gnp.jobs.check import check_records
+from gnp.jobs.cluster import submit
 from gnp.jobs.finished import Records
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Failure, Pool
@@ -48,6 +49,7 @@ def reproduce(
     render: Callable[[Wanted], Sequence[str]],
 ) -> None:
     """Train what is missing, then render what is there. A dry run shows what would be trained.
+    With a cluster, hand it to that.
 
     Args:
         spec: the table or the study that ``runs`` are of.
@@ -60,12 +62,19 @@ def reproduce(
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
         RunsFailed: names the runs that failed. The others were trained and rendered.
         RecordsLeftOut: records that were there could not be used.
+        NoCluster: as ``submit``.
         StorageError: no run failed, but the outputs could not be written.
     """
     wanted = WantedConfigs(spec, how.root)
     records = check_records(spec, runs, how.root, wanted)
-    failed = train_missing(spec, runs, how, train, wanted, records)
+    if how.cluster.scheduler != "none" and records.missing:
+        submit(spec, how, len(records.missing), Console(soft_wrap=True, highlight=False))
+        return
+    failed, left = train_missing(spec, runs, how, train, wanted, records)
     if how.dry_run:
+        return
+    if left and not failed:
+        print(f"{len(left)} runs are left to the processes that have them; the last one renders")
         return
     complaints = [f"  {failure}" for failure in failed]
     warnings: Sequence[str] = ()
@@ -76,7 +85,10 @@ def reproduce(
             raise
         complaints.append(str(error))
     if failed:
-        raise RunsFailed(f"{len(failed)} of {len(runs)} runs failed:\n" + "\n".join(complaints))
+        stopped = ", the others were stopped (fail_fast=true)" if how.fail_fast and left else ""
+        raise RunsFailed(
+            f"{len(failed)} of {len(runs)} runs failed{stopped}:\n" + "\n".join(complaints)
+        )
     refuse_to_pass_over(warnings)
 
 
@@ -87,9 +99,9 @@ def train_missing(
     train: Path,
     wanted: Wanted,
     records: Records,
-) -> list[Failure]:
-    """Train what has no whole record, or with ``dry_run`` show its commands. Returns the
-    failures."""
+) -> tuple[list[Failure], list[Job]]:
+    """Train what has no whole record, or with ``dry_run`` show its commands. Returns the failures,
+    and the runs that were neither finished nor failed when it ended."""
     console = Console(soft_wrap=True, highlight=False)
     done, missing = len(records.finished), set(records.missing)
     console.print(f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}", markup=False)
@@ -100,10 +112,23 @@ def train_missing(
         for run in left:
             console.print(run.command(how.root, spec.overrides), markup=False)
     if how.dry_run or not left:
-        return []
+        return [], []
     slots = choose_slots(how.device, how.jobs)
     with PoolProgress(console, done, len(runs)) as progress:
         preload = modules_of(wanted(run) for run in left)
-        pool = Pool(left, how.root, train, slots, wanted, spec.overrides, preload, progress.watch)
+        pool = Pool(
+            left,
+            how.root,
+            train,
+            slots,
+            wanted,
+            spec.overrides,
+            preload,
+            progress.watch,
+            retries=how.retries,
+            fail_fast=how.fail_fast,
+            wait=how.wait,
+            locks=how.locks,
+        )
         pool.run()
-    return pool.failed
+    return pool.failed, pool.left

@@ -109,7 +109,10 @@ def usable_gpus(environment: Mapping[str, str]) -> list[str]:
 
 
 def available_cores() -> int:
-    """Cores that this process may use; systems other than Linux do not say, so all of them."""
+    """Cores that this process may use (in a SLURM job: its share of them); systems other than Linux
+    do not say, so all of them."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    share = os.environ.get("SLURM_CPUS_PER_TASK", "")  # not every SLURM binds a job to its own
+    return min(cores, int(share)) if share.isdecimal() and int(share) else cores

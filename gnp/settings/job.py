@@ -6,9 +6,11 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from gnp.settings.cluster import ClusterSettings
 from gnp.settings.gpus import named_gpus
 from gnp.settings.messages import checked, names_of
 from gnp.settings.overrides import inherited_search_path
+from gnp.settings.runtime import LOCKS_HELP, Locks
 from gnp.settings.section import Section, setting
 from gnp.settings.series import S, Series
 from gnp.settings.texts import FilePath
@@ -33,6 +35,19 @@ class JobSettings(Section):
         [], "further settings for every run, after the table's or the study's own"
     )
     dry_run: bool = setting(False, "only show what would be trained")
+    retries: int = setting(
+        0,
+        "how often a run that failed is started again; not one that was refused (exit status 2)",
+        ge=0,
+        le=100,
+    )
+    fail_fast: bool = setting(False, "after the first run that failed, stop the others")
+    wait: bool = setting(
+        True,
+        "for runs that other processes have; false: end when nothing else is left",
+    )
+    locks: Locks = setting("auto", LOCKS_HELP)
+    cluster: ClusterSettings = setting(ClusterSettings(), "who runs it: here, or SLURM's jobs")
     plan: bool = setting(
         False,
         "train nothing: show what each cell has and lacks, its FLOPs, hours here and disk; with "
@@ -102,7 +117,8 @@ def load(composed: DictConfig, series: type[S], jobs: type[J]) -> tuple[S, J]:
     spec = series.from_config(composed[series.kind])
     plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     run = checked(jobs, {name: v for name, v in plain.items() if name != series.kind})
-    return spec.with_overrides([*inherited_search_path(), *run.overrides]), run
+    locks = [f"runtime.locks={run.locks}"] if run.locks != "auto" else []
+    return spec.with_overrides([*inherited_search_path(), *locks, *run.overrides]), run
 
 
 def setting_names_of(series: type[Series], jobs: type[JobSettings]) -> list[str]:

@@ -1,6 +1,11 @@
 """The settings of how and where a run is executed: no part of its identity."""
 
+from typing import Literal
+
 from gnp.settings.section import Section, setting
+
+Locks = Literal["auto", "flock", "lease"]
+LOCKS_HELP = "of a run: flock, or a lease that is renewed; auto: that where flock does not work"
 
 
 class RuntimeSettings(Section):
@@ -21,3 +26,4 @@ class RuntimeSettings(Section):
     compile: str | None = setting(None, "a torch.compile backend, such as inductor")
     deterministic: bool = setting(False, "only deterministic CUDA kernels")
     eval_batch_size: int = setting(500, "images at a time in evaluation", expected="≥ 1", ge=1)
+    locks: Locks = setting("auto", LOCKS_HELP)

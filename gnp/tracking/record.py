@@ -30,7 +30,7 @@ from gnp.files import (
 )
 from gnp.tracking.checksums import file_checksum, with_checksum
 from gnp.tracking.compare import PLACES, config_difference, config_hash, without
-from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_run, unlock
+from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_patiently
 from gnp.tracking.reading import (
     CHECKPOINT,
     CONFIG,
@@ -71,6 +71,7 @@ class RunRecord:
         folder: the run's folder; made if it does not exist.
         config: the resolved config, plain containers only.
         unrecorded: what a record that does not name a setting was made with.
+        locks: as ``lock_run``'s ``kind``.
 
     Raises:
         ConfigMismatch: a run with another config is recorded there; shows the difference.
@@ -79,7 +80,11 @@ class RunRecord:
     """
 
     def __init__(
-        self, folder: str | Path, config: Mapping[str, Any], unrecorded: Mapping[str, Any] = {}
+        self,
+        folder: str | Path,
+        config: Mapping[str, Any],
+        unrecorded: Mapping[str, Any] = {},
+        locks: str = "auto",
     ):
         self.folder = Path(folder)
         self._text = dump_yaml(without(config, PLACES))
@@ -88,7 +93,7 @@ class RunRecord:
             self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = inherited_lock(self.folder)
         if self._lock is None:
-            self._lock = lock_run(self.folder)
+            self._lock = lock_patiently(self.folder, locks)
         if self._lock is None:
             who = holder(self.folder)
             raise RunBusy(f"{who} is working on {self.folder}; wait for it or stop it")
@@ -195,6 +200,7 @@ class RunRecord:
         names = (CONFIG, ENVIRONMENT, METRICS, CHECKPOINT)
         files = {name: file_checksum(self.folder / name) for name in names}
         whole = with_checksum({**summary, "schema": SCHEMA, "files": files})
+        self.check_place()  # a large checkpoint is read for long
         write_json(self.folder / SUMMARY, whole, make_folder=False)
         return whole
 
@@ -213,8 +219,8 @@ class RunRecord:
             return []
 
     def check_place(self) -> None:
-        """Raise RecordGone if the folder is not the one that was locked: what is written into
-        another would be half a record."""
+        """Raise RecordGone if the folder is not the one that was locked, or no longer locked by us:
+        what is written then would be half a record, or spoil another's."""
         try:
             there = os.stat(self.folder / LOCK_NAME)
         except OSError as error:
@@ -222,12 +228,22 @@ class RunRecord:
                 f"{self.folder} was removed while its run was at work ({error.strerror}); what it "
                 f"held is lost, and the same command trains it again"
             ) from error
-        if self._lock is not None and not os.path.samestat(there, os.fstat(self._lock)):
+        if self._lock is None:
+            return
+        if not os.path.samestat(there, os.fstat(self._lock.descriptor)):
             raise RecordGone(f"{self.folder} was replaced while its run was at work")
+        with storing(self.folder, "read"):
+            held = self._lock.held()
+        if not held:
+            raise RecordGone(
+                f"{self.folder}: another process has taken this run over, as this one gave no sign "
+                f"of life (was it paused, or cut off from its storage?); it goes on there from the "
+                f"last checkpoint"
+            )
 
     def close(self) -> None:
         if self._lock is not None:
-            unlock(self._lock)
+            self._lock.release()
             self._lock = None
 
     def __enter__(self) -> "RunRecord":

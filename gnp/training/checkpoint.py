@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,8 +57,11 @@ class Checkpoints:
         self._identity, self._epochs = identity, epochs
         self._proven = False  # has one that was written here been read back?
 
-    def save(self, state: Mapping[str, Any]) -> None:
+    def save(self, state: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
         """Write ``state`` (tensors, numbers, strings, containers of them; "epoch" is its epoch).
+
+        Args:
+            check: called before the file takes its name; what it raises leaves things as they were.
 
         Raises:
             CheckpointError: torch would refuse to load it: an optimizer keeps objects in its state.
@@ -77,6 +80,7 @@ class Checkpoints:
                 f"this run could not be gone on from: its state cannot be saved and read again "
                 f"({error}). Take an optimizer.base whose state is of tensors and numbers"
             ) from error
+        check()
         with storing(self._last, "replace"):
             if self._last.exists():
                 if self._previous.is_dir():

@@ -63,7 +63,9 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         if processes.main:
             finished = _whole_record(config, folder)
             if finished is None:
-                record = stack.enter_context(RunRecord(folder, to_plain(config), unrecorded()))
+                locks = config.runtime.locks
+                record = RunRecord(folder, to_plain(config), unrecorded(), locks)
+                stack.enter_context(record)
         summary = processes.from_main(finished and finished.summary)
         if summary is not None:
             if processes.main:
@@ -275,7 +277,8 @@ class _Run:
                 "optimizer": self.optimizer.state_dict(),
                 **self.schedules.state_dict(),
                 "scaler": scaler.state_dict() if scaler is not None else {},
-            }
+            },
+            check=self.record.check_place,  # it may have been paused for long, in the writing
         )
 
     def resume(self) -> list[dict[str, Any]]:
