@@ -9,6 +9,7 @@
     input       augmented batches: ours, and torchvision's in a DataLoader
     epoch       an epoch: ours, and a straightforward loop over that DataLoader
     evaluation  an evaluation by the images at a time
+    allocator   a step on the CPU with the allocator as it is, and as training sets it
     starts      a run beside its epochs: as a process, and in a pool
     growth      tables and lists with many records
 
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from gnp.benchmarks import epoch, evaluation, growth, input, starts, step
+from gnp.benchmarks import allocator, epoch, evaluation, growth, input, starts, step
 from gnp.benchmarks.results import Measured, write_results
 from gnp.cli import run_script
 from gnp.errors import UserError
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, torch.device], Measured]] = {
     "input": input.measure,
     "epoch": epoch.measure,
     "evaluation": evaluation.measure,
+    "allocator": allocator.measure,
     "starts": starts.measure,
     "growth": growth.measure,
 }

@@ -1,5 +1,6 @@
 """What a run costs beside its epochs: it imports what it uses, and leaves at once."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -119,3 +120,34 @@ def test_leaving_does_what_is_to_be_done_at_the_end_and_no_more():
 
 def test_pictures_are_what_torchvision_takes_for_them():
     assert IMG_EXTENSIONS == ENDINGS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts faults of pages in Linux")
+@pytest.mark.parametrize(
+    ("variables", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)]
+)
+def test_memory_of_freed_tensors_is_kept_unless_somebody_has_set_the_allocator(variables, kept):
+    code = """
+        import resource, torch
+        from gnp.settings import RuntimeSettings
+        from gnp.training.device import prepare_device
+        prepare_device(RuntimeSettings(device="cpu", threads=1))
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(20):
+                torch.ones(25_000_000)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        faults()
+        print(faults())
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert (int(done.stdout) < 5000) == kept

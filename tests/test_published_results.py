@@ -94,6 +94,7 @@ def _models(markdown):
 # The settings that some published record does not name, and what it was made with.
 UNNAMED = {
     "fidelity": "paper",
+    "training.evaluate_every": 1,
     "augmentation.autoaugment": False,
     "augmentation.autoaugment_fill": 128,
     "augmentation.autoaugment_policy": "cifar10",

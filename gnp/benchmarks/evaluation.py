@@ -15,8 +15,8 @@ from gnp.training.loop import evaluate
 from models import VGG, WideResNet
 from models.vit import vit
 
-IMAGES = 2000
-SIZES = (50, 100, 250, 500, 1000, 2000)
+IMAGES = 1000
+SIZES = (50, 100, 250, 500, 1000)
 
 
 def by_batch_size(
@@ -39,7 +39,6 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> Measured:
     networks = {
         "VGG16-BN × 1/8": VGG(batch_norm=True, width=0.125),
         "WRN-10-1": WideResNet(depth=10, width=1),
-        "WRN-16-4": WideResNet(depth=16, width=4),
         "ViT, 4 blocks of 64": vit(width=64, depth=4, heads=2),
     }
     results = {

@@ -5,6 +5,7 @@ import os
 import torch
 
 from gnp.settings import ConfigError, RuntimeSettings
+from gnp.training.allocator import keep_freed_memory
 from gnp.training.compiler import defer_compiler
 from gnp.training.distributed import launched, local_rank
 
@@ -18,6 +19,8 @@ def prepare_device(runtime: RuntimeSettings) -> torch.device:
     if runtime.compile is None:
         defer_compiler()
     device = _choose(runtime.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     _check_backend(runtime.compile)
     if launched() and device.type == "cuda":
         torch.cuda.set_device(device)
