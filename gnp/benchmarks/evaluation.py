@@ -11,6 +11,8 @@ from torch import nn
 from gnp.benchmarks.results import Measured, markdown_table
 from gnp.benchmarks.timing import take_turns, to_baseline
 from gnp.data import ImageData, Split
+from gnp.settings import RuntimeSettings
+from gnp.training.device import prepare_device
 from gnp.training.loop import evaluate
 from models import VGG, WideResNet
 from models.vit import vit
@@ -36,6 +38,7 @@ def by_batch_size(
 
 
 def measure(arguments: argparse.Namespace, device: torch.device) -> Measured:
+    prepare_device(RuntimeSettings(device=str(device), threads=arguments.threads))
     networks = {
         "VGG16-BN × 1/8": VGG(batch_norm=True, width=0.125),
         "WRN-10-1": WideResNet(depth=10, width=1),

@@ -19,7 +19,7 @@ from gnp.tracking.reading import CHECKPOINT, CONFIG, ENVIRONMENT, METRICS, SUMMA
 from gnp.tracking.record import dump_yaml
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-# A process's peak of memory counts what its parent had when it was started, so a small one starts it.
+# A process's peak of memory counts its parent's at the start, so that is a small one.
 CHILD = """
 import resource, subprocess, sys, time
 started = time.perf_counter()
