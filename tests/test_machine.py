@@ -159,7 +159,7 @@ def test_failed_runs_are_named_beside_files_that_cannot_be_written(tmp_path, mon
     runs = list(table.runs())
     failed = [runner_module.Failure(runs[0], "exit status 1; no memory")]
     monkeypatch.setattr(runner_module, "check_records", lambda *_: None)
-    monkeypatch.setattr(runner_module, "train_missing", lambda *_: failed)
+    monkeypatch.setattr(runner_module, "train_missing", lambda *_: (failed, []))
 
     def refused(wanted):
         raise StorageError("cannot write table.md")
