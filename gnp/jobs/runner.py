@@ -1,7 +1,9 @@
 """From the runs that are wanted to the files: check, train, render, say what failed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -115,7 +117,7 @@ def train_missing(
         return [], []
     slots = choose_slots(how.device, how.jobs)
     with PoolProgress(console, done, len(runs)) as progress:
-        preload = modules_of(wanted(run) for run in left)
+        preload = modules_of(_configs(left, wanted))
         pool = Pool(
             left,
             how.root,
@@ -132,3 +134,10 @@ def train_missing(
         )
         pool.run()
     return pool.failed, pool.left
+
+
+def _configs(runs: Sequence[Job], wanted: Wanted) -> Iterator[Mapping[str, Any]]:
+    """Of a run that its settings refuse there is none: its own start says why."""
+    for run in runs:
+        with suppress(UserError):
+            yield wanted(run)
