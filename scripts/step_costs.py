@@ -36,6 +36,7 @@ from gnp.files import write_json, write_text
 from gnp.settings import Config, validate
 from gnp.tracking import describe_environment
 from gnp.training.build import build_model, build_optimizer
+from gnp.training.device import wait_for
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXPERIMENTS = (
@@ -127,8 +128,7 @@ def measure(experiment: str, method: str, arguments: argparse.Namespace) -> dict
     for _ in range(2):
         started = time.perf_counter()
         loss = optimizer.step(closure)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - started)
     assert math.isfinite(loss.item())
     assert passes == 2 * (1 if method == "base" else 2)

@@ -1023,8 +1023,8 @@ MADE_BY_BUILD = [
         ),
         (
             "the remainder batch is no step",
-            "steps = whole if training.drop_last or not rest else whole + 1",
-            "steps = whole",
+            "steps = batches_of(images, training.batch_size, training.drop_last)",
+            "steps = batches_of(images, training.batch_size, True)",
         ),
         (
             "schedule_every=epoch is ignored",

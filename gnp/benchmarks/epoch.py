@@ -2,7 +2,6 @@
 transforms in a DataLoader, and the climb in plain Python."""
 
 import argparse
-import time
 from collections.abc import Callable
 
 import torch
@@ -10,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from gnp.benchmarks.input import IMAGES, WORKERS, loader_of, noise
+from gnp.benchmarks.input import IMAGES, WORKERS, data_of, loader_of, noise
 from gnp.benchmarks.results import Measured, markdown_table
-from gnp.benchmarks.timing import to_baseline
+from gnp.benchmarks.timing import take_turns, to_baseline
 from gnp.benchmarks.training_step import compose_run
-from gnp.data import ImageData, batches
+from gnp.data import Split, batches
 from gnp.settings import Config
 from gnp.training.build import (
     build_augmentation,
@@ -72,23 +71,11 @@ def in_turns(config: Config, rounds: int) -> dict[str, dict[str, float]]:
         "straightforward": _straightforward(config, loader, device),
         "ours": _ours(config, split.to(device), device),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():  # a warm-up; the loader's workers start
-        step()
-    for _ in range(rounds):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            seconds[name].append(time.perf_counter() - started)
+    seconds = take_turns(steps, rounds, 1, device)
     return {name: to_baseline(own, seconds["ours"]) for name, own in seconds.items()}
 
 
-def _ours(config: Config, split, device: torch.device) -> Callable[[], object]:
-    data = ImageData(
-        split, split, "test", 10, tuple(config.dataset.mean), tuple(config.dataset.std)
-    )
+def _ours(config: Config, split: Split, device: torch.device) -> Callable[[], object]:
     model = _network(config, device)
     optimizer = build_optimizer(config, model, device)
     schedules = build_schedules(config, optimizer, steps_per_epoch(config, IMAGES))
@@ -99,7 +86,7 @@ def _ours(config: Config, split, device: torch.device) -> Callable[[], object]:
         model,
         optimizer,
         schedules,
-        batches(data, size, augmentation, generator, torch.channels_last),
+        batches(data_of(config, split), size, augmentation, generator, torch.channels_last),
         device,
         autocast,
     )

@@ -89,18 +89,16 @@ def _write(
     starts = json.loads((like / ENVIRONMENT).read_text())
     (folder / CONFIG).write_text(dump_yaml(own))
     (folder / ENVIRONMENT).write_text(
-        json.dumps([_proven({**start, "config": config_hash(own)}) for start in starts])
+        json.dumps([with_checksum({**start, "config": config_hash(own)}) for start in starts])
     )
     (folder / METRICS).write_bytes((like / METRICS).read_bytes())
     files = {
         name: file_checksum(folder / name) if name != CHECKPOINT else checksum
         for name, checksum in summary["files"].items()
     }
-    (folder / SUMMARY).write_text(json.dumps(_proven({**summary, "seed": seed, "files": files})))
-
-
-def _proven(value: dict[str, Any]) -> dict[str, Any]:
-    return with_checksum({k: v for k, v in value.items() if k != "sha256"})
+    (folder / SUMMARY).write_text(
+        json.dumps(with_checksum({**summary, "seed": seed, "files": files}))
+    )
 
 
 def read_by_scripts(

@@ -3,8 +3,7 @@ transforms in a DataLoader with worker processes, which a loop would have instea
 
 import argparse
 import statistics
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
 from gnp.benchmarks.results import Measured, markdown_table
-from gnp.benchmarks.timing import ratios
+from gnp.benchmarks.timing import ratios, take_turns
 from gnp.benchmarks.training_step import compose_run
 from gnp.data import ImageData, Split, batches
 from gnp.settings import AugmentationSettings, Config
@@ -97,13 +96,12 @@ def measure_input(
     config = compose_run(settings)
     device = prepare_device(config.runtime)
     split = noise(images)
-    # The loader's workers are there before the device is used, and stay.
-    theirs = their_epochs(config, split, device, workers)
-    next(theirs)
-    ours = our_epochs(config, split.to(device), device)
-    next(ours)
-    seconds = [(next(ours), next(theirs)) for _ in range(rounds)]
-    own, other = zip(*seconds, strict=True)
+    steps = {  # the loader's workers are there before the device is used, and stay
+        "torchvision": _their_epoch(loader_of(config, split, device, workers), device),
+        "ours": _our_epoch(config, data_of(config, split.to(device)), device),
+    }
+    seconds = take_turns(steps, rounds, 1, device)
+    own, other = seconds["ours"], seconds["torchvision"]
     done = images // config.training.batch_size * config.training.batch_size
     return {
         "device": device_name(device),
@@ -120,27 +118,22 @@ def noise(images: int) -> Split:
     return Split(pixels, torch.randint(10, (images,), generator=generator))
 
 
-def our_epochs(config: Config, split: Split, device: torch.device) -> Iterator[float]:
-    """Seconds of one epoch after another."""
-    data = ImageData(
-        split, split, "test", 10, tuple(config.dataset.mean), tuple(config.dataset.std)
-    )
+def data_of(config: Config, split: Split) -> ImageData:
+    mean, std = tuple(config.dataset.mean), tuple(config.dataset.std)
+    return ImageData(split, split, "test", 10, mean, std)
+
+
+def _our_epoch(config: Config, data: ImageData, device: torch.device) -> Callable[[], object]:
     augmentation, generator = build_augmentation(config), torch.Generator(device).manual_seed(0)
-    while True:
-        yield _timed(batches(data, config.training.batch_size, augmentation, generator), device)
+    size = config.training.batch_size
+    return lambda: _go_through(batches(data, size, augmentation, generator))
 
 
-def their_epochs(
-    config: Config, split: Split, device: torch.device, workers: int
-) -> Iterator[float]:
-    """Seconds of one epoch after another."""
-    loader = loader_of(config, split, device, workers)
-    while True:
-        on_the_device = (
-            (images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
-            for images, labels in loader
-        )
-        yield _timed(on_the_device, device)
+def _their_epoch(loader: DataLoader, device: torch.device) -> Callable[[], object]:
+    return lambda: _go_through(
+        (images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+        for images, labels in loader
+    )
 
 
 def loader_of(config: Config, split: Split, device: torch.device, workers: int) -> DataLoader:
@@ -168,10 +161,6 @@ class _Collate:
         return batch if self._mix is None else self._mix(*batch)
 
 
-def _timed(epoch: Iterator[Any], device: torch.device) -> float:
-    started = time.perf_counter()
+def _go_through(epoch: Iterable[Any]) -> None:
     for _ in epoch:
         pass
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started

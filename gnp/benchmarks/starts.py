@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 import yaml
 
 from gnp.benchmarks.results import Measured, markdown_table
-from gnp.benchmarks.timing import ratios
+from gnp.benchmarks.timing import ratios, take_turns
 from gnp.benchmarks.training_step import compose_run
 from gnp.jobs import Pool, Slot, cpu_slots
 from gnp.jobs.job import Job
@@ -85,19 +86,18 @@ def _of(seconds: Sequence[float]) -> dict[str, float]:
 
 def alone(rounds: int) -> dict[str, list[float]]:
     """Seconds of ``import torch`` and of a tiny run, each as a process, in turns."""
-    seconds: dict[str, list[float]] = {"import torch": [], "a run": []}
     with tempfile.TemporaryDirectory() as root:
-        commands = {
-            "import torch": ["-c", "import torch"],
-            "a run": [str(SCRIPTS / "train.py"), *ALONE, f"root={root}"],
+        run = [str(SCRIPTS / "train.py"), *ALONE, f"root={root}"]
+        steps = {
+            "import torch": partial(_process, root, ["-c", "import torch"]),
+            "a run": partial(_process, root, run),
         }
-        for _ in range(rounds):
-            for name, command in commands.items():
-                shutil.rmtree(Path(root, "runs"), ignore_errors=True)
-                started = time.perf_counter()
-                subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+        return take_turns(steps, rounds, 1, torch.device("cpu"))
+
+
+def _process(root: str, command: Sequence[str]) -> None:
+    shutil.rmtree(Path(root, "runs"), ignore_errors=True)
+    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
 
 
 @dataclass

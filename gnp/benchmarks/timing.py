@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from gnp.training.device import wait_for
+
 
 def time_steps(step: Callable[[], object], count: int, device: torch.device) -> float:
     """Seconds a step, the device's work included."""
-    _wait_for(device)
+    wait_for(device)
     started = time.perf_counter()
     for _ in range(count):
         step()
-    _wait_for(device)
+    wait_for(device)
     return (time.perf_counter() - started) / count
 
 
@@ -52,8 +54,3 @@ def to_baseline(own: Sequence[float], baseline: Sequence[float]) -> dict[str, fl
 
 def ratios(left: Sequence[float], right: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(left, right, strict=True)]
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

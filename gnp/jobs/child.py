@@ -28,7 +28,7 @@ def start_server(modules: Sequence[str], environment: Mapping[str, str]) -> None
     Args:
         modules: what it imports, if that can be imported.
         environment: variables that have to be there when it starts, for what reads them when it is
-            loaded (OpenMP, the C library's allocator).
+            loaded (OpenMP).
     """
     added = {**environment, PRELOAD_VARIABLE: " ".join(modules)}
     before = {name: os.environ.get(name) for name in added}

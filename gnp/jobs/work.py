@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from gnp.settings import batches_of, is_evaluated
 from gnp.settings.gpus import UTILISATION, Gpu
 
 # Bytes beside the checkpoint's tensors: a line of metrics an epoch, and it again in the checkpoint;
@@ -72,7 +73,8 @@ def work_of(config: Mapping[str, Any], train: int, evaluation: int, done: int = 
         done: epochs that are behind it.
     """
     training = config["training"]
-    epochs, steps = training["epochs"], _steps(training, train)
+    epochs = training["epochs"]
+    steps = batches_of(train, training["batch_size"], training["drop_last"])
     without = _steps_without_penalty(config["optimizer"], steps)
     total = Work()
     warm_up = min(epochs, max(done, math.ceil(without / steps) if steps else 0))
@@ -89,11 +91,6 @@ def checkpoint_bytes(config: Mapping[str, Any], cost: Mapping[str, Any]) -> int:
     return int(cost["flops"]["checkpoint"]) + PER_EPOCH * config["training"]["epochs"] + PER_RUN
 
 
-def _steps(training: Mapping[str, Any], train: int) -> int:
-    whole, rest = divmod(train, training["batch_size"])
-    return whole if training["drop_last"] or not rest else whole + 1
-
-
 def _steps_without_penalty(optimizer: Mapping[str, Any], steps: int) -> int:
     """So many of the run's first steps are in a warm-up that has no penalty yet."""
     warm_up = optimizer["penalty_warmup_epochs"] * steps
@@ -105,7 +102,8 @@ def _steps_without_penalty(optimizer: Mapping[str, Any], steps: int) -> int:
 def _epoch(config: Mapping[str, Any], train: int, off: int) -> Work:
     """The training of one epoch, whose first ``off`` steps have no penalty."""
     training, optimizer = config["training"], config["optimizer"]
-    steps, size = _steps(training, train), training["batch_size"]
+    size = training["batch_size"]
+    steps = batches_of(train, size, training["drop_last"])
     every, direction_every = (
         round(1 / optimizer["reference_fraction"]),
         optimizer["direction_every"],
@@ -129,7 +127,4 @@ def _epoch(config: Mapping[str, Any], train: int, off: int) -> Work:
 def _evaluations(training: Mapping[str, Any], done: int) -> int:
     """Epochs after ``done`` that end with one: each so many-th, and the last in any case."""
     epochs, every = training["epochs"], training.get("evaluate_every", 1)
-    return sum(
-        epoch == epochs or (every > 0 and epoch % every == 0)
-        for epoch in range(done + 1, epochs + 1)
-    )
+    return sum(is_evaluated(epoch, epochs, every) for epoch in range(done + 1, epochs + 1))

@@ -19,7 +19,7 @@ from gnp.settings.run import (
 )
 from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, setting
-from gnp.settings.training import TrainingSettings, is_evaluated
+from gnp.settings.training import TrainingSettings, batches_of, is_evaluated
 from gnp.settings.wandb import WandbSettings
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Section",
     "TrainingSettings",
     "WandbSettings",
+    "batches_of",
     "checked",
     "is_evaluated",
     "path_of",

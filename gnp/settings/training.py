@@ -13,6 +13,12 @@ def is_evaluated(epoch: int, epochs: int, every: int) -> bool:
     return epoch == epochs or (every > 0 and epoch % every == 0)
 
 
+def batches_of(images: int, batch_size: int, drop_last: bool) -> int:
+    """Batches in a pass over so many images."""
+    whole, rest = divmod(images, batch_size)
+    return whole if drop_last or not rest else whole + 1
+
+
 class TrainingSettings(Section):
     epochs: int = setting(200, "passes over the training images", ge=1)
     batch_size: int = setting(128, "images a step, of all processes together", ge=1)

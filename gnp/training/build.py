@@ -11,7 +11,7 @@ from torch import nn
 
 from gnp.data import Augmentation, ImageData, load_dataset
 from gnp.optim import GNP, PenaltySchedule, penalty_warmup
-from gnp.settings import Config, ConfigError, OptimizerSettings
+from gnp.settings import Config, ConfigError, OptimizerSettings, batches_of
 from gnp.training.loop import Autocast, Schedules, cosine
 
 
@@ -148,8 +148,7 @@ def steps_per_epoch(config: Config, images: int) -> int:
         ConfigError: they do not fill one.
     """
     training = config.training
-    whole, rest = divmod(images, training.batch_size)
-    steps = whole if training.drop_last or not rest else whole + 1
+    steps = batches_of(images, training.batch_size, training.drop_last)
     if steps == 0:
         raise ConfigError(
             f"training.batch_size={training.batch_size} is larger than the training set of "

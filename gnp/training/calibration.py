@@ -10,6 +10,7 @@ import torch
 from gnp.data import Augmentation, ImageData, Split, batches
 from gnp.settings import Config
 from gnp.training.build import build_autocast, build_model, build_optimizer
+from gnp.training.device import wait_for
 from gnp.training.loop import BatchPasses
 
 FIRST = 2  # images of the pass that says how many can be afforded
@@ -134,15 +135,10 @@ def seconds_of(
     clock = time.process_time if alone else time.perf_counter
     if warm_up:
         call()
-    _wait_for(device)
+    wait_for(device)
     calls, started = 0, clock()
     while calls == 0 or clock() - started < least:
         call()
         calls += 1
-        _wait_for(device)
+        wait_for(device)
     return (clock() - started) / calls
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.get_device_module(device.type).synchronize(device)

@@ -36,6 +36,12 @@ def prepare_device(runtime: RuntimeSettings) -> torch.device:
     return device
 
 
+def wait_for(device: torch.device) -> None:
+    """Until all that was asked of it is done."""
+    if device.type != "cpu":
+        torch.get_device_module(device.type).synchronize(device)
+
+
 def device_name(device: torch.device) -> str:
     """What the record calls it: a GPU's model, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
