@@ -2,8 +2,12 @@
 
 import csv
 import json
+import subprocess
+import sys
 
+import pytest
 import torch
+from conftest import ROOT
 
 from gnp.benchmarks import timing
 from gnp.benchmarks.results import markdown_table, write_results
@@ -56,3 +60,22 @@ def test_results_are_written_with_what_they_are_of(tmp_path):
     rows = list(csv.reader((tmp_path / "new/benchmark.csv").read_text().splitlines()))
     assert rows[1:] == [["step", "SGD", "1.5", ""], ["step", "GNP", "3.0", "2.0"]]
     assert (tmp_path / "new/benchmark.md").read_text().splitlines()[1] == "|---|---:|"
+
+
+@pytest.mark.slow
+def test_starts_and_growth_are_measured_on_real_runs_and_records(tmp_path):
+    command = ["scripts/benchmark.py", "starts", "growth", "--rounds", "1", "--records", "6"]
+    done = subprocess.run(
+        [sys.executable, *command, "--output", tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    starts = json.loads((tmp_path / "starts.json").read_text())["results"]["starts"]
+    assert starts["a tiny run, a process"]["in imports of torch"] > 0
+    assert starts["a run in a pool, to the first epoch"]["seconds"] > 0
+    growth = json.loads((tmp_path / "growth.json").read_text())["results"]
+    scripts = {"reproduce_table.py", "render_table.py", "list_runs.py"}
+    assert {part: set(measured) for part, measured in growth.items()} == {
+        "6 records": scripts,
+        "60 records": scripts,
+    }
+    assert all(n["MB"] > 0 for measured in growth.values() for n in measured.values())
