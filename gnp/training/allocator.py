@@ -15,7 +15,7 @@ def keep_freed_memory() -> None:
 
     By default it gives blocks of some hundred KB and more back to the system when they are freed.
     Training on the CPU asks for the same blocks in the next step, and the system then has to fill
-    each of their pages with zeros: up to a seventh of a small network's step
+    each of their pages with zeros: up to a fifth of a small network's step
     (results/benchmark/allocator.md).
 
     Where somebody has set the allocator by its environment variables, and with other C libraries,
