@@ -17,9 +17,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # and so do the children that they start
 
-# A shell's background job ignores Ctrl-C, and so would the children that tests interrupt.
+# A shell's background job ignores Ctrl-C, and nohup's the terminal's end; and so would the children
+# that tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Seconds until what does not end is given up: no measure of speed, which a loaded machine has not.
 PATIENCE = 1200
