@@ -344,9 +344,8 @@ def test_a_table_is_planned_and_nothing_is_trained(tmp_path):
     settings = ["table=quickstart", "plan_gpu=A100", "max_hours=1", "jobs=1"]
     said = planned_by("reproduce_table", tmp_path, *settings)
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
-    assert (
-        "│ quickstart/synthetic-basic/gnp  │  0/3 │" in said
-    )  # whole, though the terminal is narrow
+    whole = "│ quickstart/synthetic-basic/gnp │  0/3 │"  # though the terminal is narrow
+    assert whole in said
     assert "measuring quickstart" in said
     assert "Left: 18 of 18 runs. Here, 1 at a time: " in said
     assert "On one A100: " in said

@@ -51,7 +51,7 @@ def test_a_table_from_nothing_and_one_deleted_run_recomputes_just_that(tmp_path)
     text = (tmp_path / "tables/quickstart/table.md").read_text()
     assert "—" not in text
 
-    folder = tmp_path / "runs/quickstart/synthetic-cutout/gnp/seed0"
+    folder = tmp_path / "runs/quickstart/synthetic-none/gnp/seed0"
     others = {p: p.read_bytes() for p in tmp_path.rglob("summary.json") if p.parent != folder}
     assert len(others) == 5
     shutil.rmtree(folder)
