@@ -12,6 +12,7 @@ from torch import nn
 from models import VGG, PyramidNet, ShakeShakeNet, WideResNet
 from models.layers import SameConv2d, pool_and_pad
 from models.pyramidnet import ShakeDrop
+from models.resnet import CIFARResNet, ResNet18
 from models.shake_shake import TwoPathShortcut
 from models.timm_model import timm_model
 from models.vit import vit
@@ -24,6 +25,11 @@ PAPER_SCALE = {  # network → constructor, parameters for 10 and for 100 classe
     "WRN-SS 2x96": (ShakeShakeNet, 26_192_922, 26_227_572),
     "PyramidNet": (PyramidNet, 26_210_810, 26_288_660),
     "PyramidNet-SD": (partial(PyramidNet, shake_drop=True), 26_210_842, 26_288_692),
+    "ResNet-8": (partial(CIFARResNet, 8), 75_290, 81_140),
+    "ResNet-20": (CIFARResNet, 269_722, 275_572),
+    "ResNet-32": (partial(CIFARResNet, 32), 464_154, 470_004),
+    "ResNet-56": (partial(CIFARResNet, 56), 853_018, 858_868),
+    "ResNet-18": (ResNet18, 11_173_962, 11_220_132),
     "ViT-TI16": (vit, 5_362_762, 5_380_132),
     "ViT-S16": (partial(vit, width=384, heads=6), 21_342_346, 21_376_996),
 }
@@ -33,9 +39,11 @@ SMALL = {
     "shake_shake": partial(ShakeShakeNet, depth=8, width=4, stem_width=8),
     "pyramidnet": partial(PyramidNet, depth=11, alpha=6, base_width=4),
     "pyramidnet_sd": partial(PyramidNet, depth=11, alpha=6, base_width=4, shake_drop=True),
+    "resnet_8": partial(CIFARResNet, depth=8, base_width=4),
+    "resnet_18": partial(ResNet18, base_width=4),
     "vit": partial(vit, width=24, depth=2, heads=3),
 }
-CONVOLUTIONAL = [name for name in SMALL if name != "vit"]
+CONVOLUTIONAL = ["wide_resnet", "shake_shake", "pyramidnet", "pyramidnet_sd"]  # the authors'
 
 
 @pytest.mark.parametrize("name", PAPER_SCALE)
@@ -353,3 +361,85 @@ def test_an_unknown_timm_network_is_refused_with_similar_names():
 def test_wrong_arguments_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+# ---------------------------------------------------------------------- ResNets
+
+
+def test_resnet_18_is_torchvisions_but_for_the_stem():
+    from torchvision.models import resnet18
+
+    theirs = resnet18(num_classes=10)
+    theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    theirs.maxpool = nn.Identity()
+    ours = ResNet18()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    for model in (ours, theirs):
+        model.train()
+    torch.testing.assert_close(ours(images), theirs(images))
+    for model in (ours, theirs):  # with the running statistics of that pass
+        model.eval()
+    torch.testing.assert_close(ours(images), theirs(images))
+
+
+def test_a_cifar_resnet_is_its_formula():
+    model = CIFARResNet(depth=8, base_width=4).double().eval()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+
+    def convolved(x, conv, bn, stride=1):
+        scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+        y = F.conv2d(x, conv.weight, stride=stride, padding=1)
+        return (y - bn.running_mean[:, None, None]) * scale[:, None, None] + bn.bias[:, None, None]
+
+    x = convolved(images, model.conv1, model.bn1).relu()
+    for stage, stride in ((model.layer1, 1), (model.layer2, 2), (model.layer3, 2)):
+        (block,) = stage
+        out = convolved(x, block.conv1, block.bn1, stride).relu()
+        out = convolved(out, block.conv2, block.bn2)
+        shortcut = torch.zeros_like(out)
+        shortcut[:, : x.shape[1]] = x[:, :, ::stride, ::stride]
+        x = (out + shortcut).relu()
+    assert x.shape == (2, 16, 8, 8)
+    torch.testing.assert_close(model(images), model.fc(x.mean(dim=(2, 3))))
+
+
+@pytest.mark.parametrize("depth", [8, 20, 56])
+def test_a_cifar_resnet_has_as_many_layers_with_weights_as_its_name_says(depth):
+    model = CIFARResNet(depth, base_width=2)
+    weighted = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(weighted) == depth
+
+
+@pytest.mark.parametrize("build", [CIFARResNet, partial(ResNet18, num_classes=100)])
+def test_initialisation_of_resnets_is_hes(build):
+    checked = 0
+    for module in build().modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 5_000:
+            fan_out = module.kernel_size[0] ** 2 * module.out_channels
+            expected = math.sqrt(2 / fan_out)
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.05)
+            checked += 1
+    assert checked >= 3
+
+
+def test_a_cifar_resnets_stem_of_stride_2_halves_the_image_once_more():
+    model = CIFARResNet(depth=8, base_width=4, stem_stride=2)
+    assert model.layer1(model.conv1(torch.zeros(2, 3, 32, 32))).shape[-2:] == (16, 16)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"depth": 18}, "depth=18: expected 6n \\+ 2"),
+        ({"depth": 2}, "depth=2: expected 6n \\+ 2"),
+        ({"base_width": 0}, "base_width=0: expected at least 1"),
+        ({"stem_stride": 3}, "stem_stride=3: expected 1 or 2"),
+    ],
+)
+def test_a_cifar_resnet_that_cannot_be_is_refused(settings, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        CIFARResNet(**settings)
+    with pytest.raises(ValueError, match="base_width=0"):
+        ResNet18(base_width=0)
