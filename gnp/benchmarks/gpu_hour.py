@@ -27,7 +27,8 @@ MINUTE = 60
 NETWORKS = {
     "vgg16_bn": ["experiment=vgg16_bn"],
     "vgg16": ["experiment=vgg16"],
-    "resnet18": ["model=timm", "model.name=resnet18"],
+    "resnet_18": ["experiment=resnet_18"],
+    "resnet_20": ["experiment=resnet_20"],  # its deeper siblings are more of the same
     "wrn_16_4": ["model=wrn_16_4"],
     "wrn_28_10": ["experiment=wrn_28_10"],
     "vit_ti16": ["experiment=vit_ti16"],
