@@ -29,8 +29,9 @@ def spec(**changes):
     return TableSpec.from_config({**SPEC, "parts": {"cnn": part}, **changes})
 
 
-def write_record(root, run, errors, evaluated="test", data=None, **config):
-    """``errors`` are the test errors of its epochs, None where there was no evaluation."""
+def write_record(root, run, errors, evaluated="test", data=None, loss=None, **config):
+    """``errors`` are the test errors of its epochs, None where there was no evaluation; ``loss`` is
+    the last epoch's."""
     folder = run.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     *experiment, place, method, _ = run.path.parts
@@ -50,6 +51,8 @@ def write_record(root, run, errors, evaluated="test", data=None, **config):
         for i, e in enumerate(errors, start=1)
     ]
     lines = [{k: v for k, v in line.items() if v is not None} for line in lines]
+    losses = {} if loss is None else {f"{evaluated}_loss": loss}
+    lines[-1] |= losses
     code = {"commit": "0123456789", "modified": run.seed == 1, "hash": "feedbeef"}
     start = {"code": code} if data is None else {"code": code, "data": data}
     (folder / "environment.json").write_text(json.dumps([start]))
@@ -63,9 +66,10 @@ def write_record(root, run, errors, evaluated="test", data=None, **config):
         "seed": run.seed,
         "evaluated": evaluated,
         "epochs": len(errors),
-        "final": {f"{evaluated}_error": errors[-1], "fit_error": 1.0},
+        "final": {f"{evaluated}_error": errors[-1], "fit_error": 1.0, **losses},
         "best": {"epoch": best + 1, f"{evaluated}_error": errors[best]},
         "seconds": 10.0,
+        "finished": "2026-01-02T03:04:05Z",
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder

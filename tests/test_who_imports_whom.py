@@ -34,10 +34,11 @@ def test_no_script_imports_a_script(script):
     ("room", "may_not_import"),
     [
         ("statistics", ["gnp"]),
-        ("jobs", ["gnp.tables", "gnp.studies", "gnp.report"]),
-        ("report", ["gnp.tables", "gnp.studies"]),
-        ("tables", ["gnp.studies"]),
-        ("studies", ["gnp.tables"]),
+        ("jobs", ["gnp.tables", "gnp.studies", "gnp.tuning", "gnp.report"]),
+        ("report", ["gnp.tables", "gnp.studies", "gnp.tuning"]),
+        ("tables", ["gnp.studies", "gnp.tuning"]),
+        ("studies", ["gnp.tables", "gnp.tuning"]),
+        ("tuning", ["gnp.tables", "gnp.studies"]),
     ],
 )
 def test_rooms_import_one_way(room, may_not_import):
@@ -47,7 +48,7 @@ def test_rooms_import_one_way(room, may_not_import):
 
 
 def test_what_reads_records_imports_no_torch():
-    rooms = ("jobs", "report", "statistics", "studies", "tables", "settings.job")
+    rooms = ("jobs", "report", "statistics", "studies", "tables", "tuning", "settings.job")
     files = [f"gnp.report.{file.stem}" for file in (ROOT / "gnp/report").glob("[a-z]*.py")]
     modules = ", ".join([*(f"gnp.{room}" for room in rooms), *files])
     code = f"import sys, {modules}; print(*sys.modules)"

@@ -1,0 +1,55 @@
+"""From a tuning's records to its files and the terminal. Trains nothing."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from gnp.jobs import Wanted
+from gnp.report.files import write_files
+from gnp.report.terminal import show
+from gnp.settings import unrecorded
+from gnp.tuning.collect import TuningResult, collect
+from gnp.tuning.plots import trials
+from gnp.tuning.recipe import experiment_name, to_experiment
+from gnp.tuning.text import notes, to_csv, to_markdown, to_terminal
+from gnp.tuning.trials import TuningSpec
+
+CONFIGS = "configs"  # below the tuning's folder: what --config-dir is given
+
+
+def render(spec: TuningSpec, root: str, command: str, wanted: Wanted) -> list[str]:
+    """Read the records, print the best trials, write the outputs, print their paths and how the
+    chosen settings are used. Returns warnings about records that are left out.
+
+    Raises:
+        SeriesMismatch: there are records, and not one was made with the wanted config.
+        StorageError: the outputs could not be written; all is shown.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    tuning = collect(spec, root, command, wanted, unrecorded())
+    show(console, tuning, to_terminal(tuning), notes(tuning), write_outputs)
+    if tuning.chosen:
+        name, place = experiment_name(tuning), folder_of(tuning) / CONFIGS
+        console.print(
+            f"\nTo train with them: --config-dir {place} experiment={name}, or copy "
+            f"{name}.yaml to configs/experiment/{name}.yaml.",
+            markup=False,
+        )
+    return tuning.warnings
+
+
+def folder_of(tuning: TuningResult) -> Path:
+    return tuning.root / "tunings" / tuning.spec.name
+
+
+def write_outputs(tuning: TuningResult) -> list[Path]:
+    """Write every output below ``<root>/tunings/<name>``, whole or not at all. Returns the
+    paths."""
+    contents = {
+        "tuning.md": to_markdown(tuning),
+        "tuning.csv": to_csv(tuning),
+        "trials.svg": trials(tuning),
+    }
+    if tuning.chosen:
+        contents[f"{CONFIGS}/experiment/{experiment_name(tuning)}.yaml"] = to_experiment(tuning)
+    return write_files(folder_of(tuning), contents)

@@ -1,0 +1,51 @@
+"""The figure of a tuning: every trial's validation error over each value that was tuned."""
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gnp.report.figures import STYLE, to_svg
+from gnp.settings.tuning import NAMES, TunedMethod
+from gnp.tuning.collect import TuningResult
+
+COLOUR, CHOSEN = "#4477AA", "#D55E00"
+
+
+def trials(tuning: TuningResult) -> str:
+    """SVG: a row a method, a column a tuned setting; the chosen trial stands out."""
+    methods = tuning.spec.methods
+    names = [name for name in NAMES if any(name in m.ranges for m in methods)]
+    with rc_context(STYLE):
+        figure = Figure(
+            figsize=(2.3 * len(names) + 0.6, 1.9 * len(methods) + 0.6), layout="constrained"
+        )
+        axes = figure.subplots(len(methods), len(names), squeeze=False, sharey=True)
+        for row, method in zip(axes, methods, strict=True):
+            for axis, name in zip(row, names, strict=True):
+                if name in method.ranges:
+                    _draw(axis, tuning, method, name)
+                else:
+                    axis.set_visible(False)
+            row[0].set_visible(True)
+            row[0].set_ylabel(f"{method.label}\nvalidation error (%)")
+        return to_svg(figure)
+
+
+def _draw(axis: Axes, tuning: TuningResult, method: TunedMethod, name: str) -> None:
+    chosen, its = tuning.chosen.get(method.optimizer), method.ranges[name]  # type: ignore[index]
+    for result in tuning.ranked(method.optimizer):
+        assert result.error  # those that are ranked have one
+        best = result is chosen
+        axis.plot(
+            dict(result.trial.values)[name],
+            result.error.mean,
+            marker="*" if best else "o",
+            ms=10 if best else 4,
+            color=CHOSEN if best else COLOUR,
+            ls="",
+            zorder=3 if best else 2,
+        )
+    axis.set_xscale("log" if its.log else "linear")
+    axis.set_xlim(its.low, its.high)
+    axis.set_xlabel(name)
+    axis.grid(alpha=0.25)

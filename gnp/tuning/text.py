@@ -1,0 +1,124 @@
+"""A tuning as text: Markdown, CSV and for the terminal."""
+
+from rich.table import Table
+
+from gnp.report.files import csv_text
+from gnp.report.grid import Entry, Grid, Line
+from gnp.report.markdown import page
+from gnp.report.numbers import MISSING, format_statistic, unrounded_statistic
+from gnp.report.terminal import grid_table
+from gnp.settings.study import number
+from gnp.settings.tuning import NAMES
+from gnp.tuning.collect import TrialResult, TuningResult
+
+FIGURES = {"validation error of every trial": "trials.svg"}
+
+
+def notes(tuning: TuningResult) -> list[str]:
+    """What must be read with the numbers."""
+    spec = tuning.spec
+    by = "error (ties: the lower loss)" if spec.choose == "error" else "loss (ties: error)"
+    held_out = f"{spec.validation_per_class} training images of each class that were held out"
+    return [
+        spec.note,
+        f"{spec.trials} settings of each method, Halton's sequence of seed {spec.sequence_seed} "
+        f"within the ranges; seeds {', '.join(map(str, spec.seeds))}. Error in %, loss in nats, "
+        f"both of {held_out}, with the last epoch's weights; fit: error in % on the training "
+        f"images, not augmented. No test image was loaded.",
+        f"Bold: what is chosen, the lowest validation {by}. It is the best of {spec.trials}, so it "
+        f"is no estimate of its error on new images, nor is the difference between two methods' "
+        f"best one.",
+        *_unfinished(tuning),
+        *_at_the_edge(tuning),
+    ]
+
+
+def make_grids(tuning: TuningResult, longest: int | None = None) -> list[Grid]:
+    """For each method its trials, the chosen one first; ``longest`` shows only so many of each."""
+    return [_grid(tuning, method.optimizer, method.label, longest) for method in _methods(tuning)]
+
+
+def _grid(tuning: TuningResult, optimizer: str, label: str, longest: int | None) -> Grid:
+    ranked = tuning.ranked(optimizer)
+    unfinished = [result for result in tuning.trials[optimizer] if result.missing]
+    names = [name for name in NAMES if name in dict(tuning.trials[optimizer][0].trial.values)]
+    lines = [_line(tuning, result, names) for result in [*ranked, *unfinished][:longest]]
+    headers = [f"{label}, trial", *names, "validation error", "loss", "fit"]
+    return Grid(headers, lines, label_columns=1 + len(names))
+
+
+def _line(tuning: TuningResult, result: TrialResult, names: list[str]) -> Line:
+    values, seeds = dict(result.trial.values), len(tuning.spec.seeds)
+    best = tuning.chosen.get(result.trial.optimizer) is result
+    loss = MISSING if result.loss is None else f"{result.loss.mean:.3f}"
+    fit = MISSING if result.fit is None else f"{result.fit.mean:.2f}"
+    entries = [Entry(format_statistic(result.error, seeds), best), Entry(loss), Entry(fit)]
+    return Line([str(result.trial.index), *(number(values[name]) for name in names)], entries)
+
+
+def to_terminal(tuning: TuningResult, longest: int = 5) -> list[Table]:
+    """The best few of each method."""
+    grids = make_grids(tuning, longest)
+    return [
+        grid_table(f"{tuning.spec.title}: {method.label}", grid)
+        for method, grid in zip(_methods(tuning), grids, strict=True)
+    ]
+
+
+def to_markdown(tuning: TuningResult) -> str:
+    return page(tuning, make_grids(tuning), notes(tuning), FIGURES)
+
+
+def to_csv(tuning: TuningResult) -> str:
+    """One line a trial, all numbers unrounded, for other programs; ``chosen`` is 1 or 0."""
+    columns = ["optimizer", "trial", *NAMES, "n", "mean_error", "std_error", "mean_loss"]
+    columns += ["std_loss", "mean_fit", "chosen"]
+    return csv_text(columns, (_csv_line(tuning, result) for result in tuning.results))
+
+
+def _csv_line(tuning: TuningResult, result: TrialResult) -> list:
+    values = dict(result.trial.values)
+    return [
+        result.trial.optimizer,
+        result.trial.index,
+        *(number(values[name]) if name in values else "" for name in NAMES),
+        result.error.n if result.error else 0,
+        *unrounded_statistic(result.error),
+        *unrounded_statistic(result.loss),
+        unrounded_statistic(result.fit)[0],
+        int(tuning.chosen.get(result.trial.optimizer) is result),
+    ]
+
+
+def _methods(tuning: TuningResult) -> list:
+    return tuning.spec.methods
+
+
+def _unfinished(tuning: TuningResult) -> list[str]:
+    """A trial that diverges never finishes: the choice goes on without it, and says so."""
+    counts = {
+        method.label: sum(bool(result.missing) for result in tuning.trials[method.optimizer])
+        for method in _methods(tuning)
+    }
+    what = [
+        f"{count} of {tuning.spec.trials} of {label}" for label, count in counts.items() if count
+    ]
+    return [f"Not finished, and not chosen from: {', '.join(what)}."] if what else []
+
+
+def _at_the_edge(tuning: TuningResult) -> list[str]:
+    """Where the best tenth of a range is at its end, a wider one may have better values."""
+    lines = []
+    for method in _methods(tuning):
+        result = tuning.chosen.get(method.optimizer)
+        values = dict(result.trial.values) if result else {}
+        for name, value in values.items():
+            share = method.ranges[name].share_of(value)
+            if not 0.1 <= share <= 0.9 and not (name == "alpha" and share > 0.9):
+                end = "low" if share < 0.1 else "high"
+                lines.append(
+                    f"{method.label}'s {name} = {number(value)} lies at the {end} end of its range "
+                    f"({number(method.ranges[name].low)} to {number(method.ranges[name].high)}): a "
+                    f"wider range may have better ones."
+                )
+    return lines

@@ -1,0 +1,114 @@
+"""Which settings a tuning tries: method × trial × seeds, as ``configs/tuning/*.yaml`` say."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gnp.jobs.job import Job
+from gnp.settings import path_of
+from gnp.settings.overrides import override
+from gnp.settings.study import number
+from gnp.settings.tuning import NAMES, Range, TunedMethod, TuningSettings
+
+DIGITS = 3  # that a value has: more would only make its name longer
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method with values for what is tuned. ``index`` counts from 0 in each method."""
+
+    optimizer: str
+    index: int
+    values: tuple[tuple[str, float], ...]
+
+    @property
+    def method(self) -> str:
+        """Its runs' folder: "tune_sam_lr0.05_weight_decay0.0005_r0.03"."""
+        return "_".join(["tune", self.optimizer, *(f"{n}{number(v)}" for n, v in self.values)])
+
+    def settings(self) -> list[str]:
+        return [
+            f"optimizer={self.optimizer}",
+            *(f"optimizer.{name}={number(value)}" for name, value in self.values),
+            f"method={self.method}",
+        ]
+
+
+class TuningSpec(TuningSettings):
+    """A tuning's settings, and which trials and runs they make."""
+
+    @cached_property
+    def trials_of(self) -> dict[str, list[Trial]]:
+        """{optimizer: its trials}. The sequence is Halton's, scrambled (Owen 2017), one coordinate
+        a name: methods with equal ranges have equal values, trial by trial."""
+        from scipy.stats import qmc  # takes a third of a second
+
+        points = qmc.Halton(len(NAMES), scramble=True, rng=self.sequence_seed).random(self.trials)
+        return {
+            method.optimizer: [
+                Trial(method.optimizer, index, _values(method, point))
+                for index, point in enumerate(points.tolist())
+            ]
+            for method in self.methods
+        }
+
+    def run(self, trial: Trial, seed: int) -> "Run":
+        sizes = (self.validation_per_class, self.train_per_class)
+        return Run(self.experiment, self.dataset, self.augmentation, sizes, trial, seed)
+
+    def runs(self) -> Iterator["Run"]:
+        """Trial by trial, so that a tuning that is stopped early has given each method as many."""
+        for trials in zip(*self.trials_of.values(), strict=True):
+            for trial in trials:
+                for seed in self.seeds:
+                    yield self.run(trial, seed)
+
+
+@dataclass(frozen=True)
+class Run(Job):
+    """A trial with a seed: one training, on a part of the training images."""
+
+    experiment: str
+    dataset: str
+    augmentation: str
+    sizes: tuple[int, int | None]
+    trial: Trial
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        names = (self.experiment, self.dataset, self.augmentation, self.trial.method)
+        return Path(path_of(*names, self.seed))
+
+    def settings(self) -> list[str]:
+        held_out, trained = self.sizes
+        return [
+            override("experiment", self.experiment),
+            override("dataset", self.dataset),
+            override("augmentation", self.augmentation),
+            *self.trial.settings(),
+            f"dataset.validation_per_class={held_out}",
+            f"dataset.train_per_class={'null' if trained is None else trained}",
+            f"seed={self.seed}",
+        ]
+
+    def change_in(self, optimizer: Any) -> str:
+        now = [(name, number(getattr(optimizer, name))) for name, _ in self.trial.values]
+        if now == [(name, number(value)) for name, value in self.trial.values]:
+            return ""
+        return " with " + ", ".join(f"{name}={value}" for name, value in now)
+
+
+def _values(method: TunedMethod, point: list[float]) -> tuple[tuple[str, float], ...]:
+    return tuple(
+        (name, _within(method.ranges[name], share))
+        for name, share in zip(NAMES, point, strict=True)
+        if name in method.ranges
+    )
+
+
+def _within(its: Range, share: float) -> float:
+    """The value at that share, to ``DIGITS`` digits."""
+    return min(max(float(f"{its.at(share):.{DIGITS}g}"), its.low), its.high)

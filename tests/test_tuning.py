@@ -1,0 +1,284 @@
+"""Which settings a tuning tries, which it chooses, and that what it writes can be trained with."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import records
+import yaml
+from conftest import CONFIGS, PATIENCE, ROOT
+from hydra import compose, initialize_config_dir
+from scipy.stats import qmc
+
+from gnp.jobs import WantedConfigs
+from gnp.settings import resolve, run_path
+from gnp.tuning import TuningError, TuningSpec, collect, write_outputs
+from gnp.tuning.recipe import to_experiment
+from gnp.tuning.text import notes, to_csv, to_markdown
+
+LR = {"low": 0.01, "high": 0.1}
+TUNING = {
+    "name": "small",
+    "title": "A small tuning",
+    "note": "Made up for a test.",
+    "experiment": "quickstart",
+    "dataset": "synthetic",
+    "augmentation": "basic",
+    "validation_per_class": 20,
+    "train_per_class": 30,
+    "trials": 3,
+    "seeds": [7],
+    "methods": [
+        {"label": "SGD", "optimizer": "sgd", "ranges": {"lr": LR}},
+        {
+            "label": "GNP",
+            "optimizer": "gnp",
+            "ranges": {
+                "alpha": {"low": 0.2, "high": 1, "log": False},
+                "r": {"low": 0.01, "high": 1},
+                "lr": LR,
+            },
+        },
+    ],
+}
+
+
+def spec(**changes):
+    return TuningSpec.from_config({**TUNING, **changes})
+
+
+def with_range(name, **its):
+    method = {"label": "GNP", "optimizer": "gnp", "ranges": {name: its}}
+    return {"methods": [method]}
+
+
+def tuning_of(root, results, **changes):
+    """``results``: {optimizer: [(error, loss) or None where it is missing, a trial]}."""
+    tuning = spec(**changes)
+    for run in tuning.runs():
+        if (result := results[run.trial.optimizer][run.trial.index]) is not None:
+            error, loss = result
+            records.write_record(root, run, [error], evaluated="validation", loss=loss)
+    return collect(tuning, root)
+
+
+# ---------------------------------------------------------------------- what is tried
+
+
+def test_the_trials_are_haltons_sequence_within_the_ranges():
+    trials = spec(trials=50, sequence_seed=3).trials_of
+    points = qmc.Halton(4, scramble=True, rng=3).random(50)
+    for trial, (lr, _, r, alpha) in zip(trials["gnp"], points, strict=True):
+        values = dict(trial.values)
+        assert list(values) == ["lr", "r", "alpha"]
+        assert values["lr"] == pytest.approx(0.01 * 10**lr, rel=6e-3)  # three digits are kept
+        assert values["r"] == pytest.approx(0.01 * 100**r, rel=6e-3)
+        assert values["alpha"] == pytest.approx(0.2 + 0.8 * alpha, rel=6e-3)
+    assert [dict(t.values)["lr"] for t in trials["sgd"]] == [
+        dict(t.values)["lr"] for t in trials["gnp"]
+    ]
+    assert trials != spec(trials=50, sequence_seed=4).trials_of
+    assert spec(trials=20, sequence_seed=3).trials_of["gnp"] == trials["gnp"][:20]
+
+
+def test_rounding_leaves_no_range():
+    tuning = spec(trials=200, **with_range("lr", low=0.012345, high=0.012356))
+    assert all(0.012345 <= dict(t.values)["lr"] <= 0.012356 for t in tuning.trials_of["gnp"])
+
+
+def test_every_method_has_had_as_many_trials_wherever_a_tuning_is_stopped():
+    runs = list(spec(seeds=[7, 8]).runs())
+    assert len(runs) == len({run.path for run in runs}) == 12
+    assert [(r.trial.index, r.trial.optimizer, r.seed) for r in runs[:5]] == [
+        (0, "sgd", 7), (0, "sgd", 8), (0, "gnp", 7), (0, "gnp", 8), (1, "sgd", 7),
+    ]  # fmt: skip
+
+
+def test_a_run_has_a_place_and_a_command_that_say_its_values():
+    run = next(run for run in spec().runs() if run.trial.optimizer == "gnp")
+    values = dict(run.trial.values)
+    method = f"tune_gnp_lr{values['lr']:g}_r{values['r']:g}_alpha{values['alpha']:g}"
+    assert str(run.path) == f"quickstart/synthetic-basic/{method}/seed7"
+    assert run.command("out", []) == (
+        "python scripts/train.py experiment=quickstart dataset=synthetic augmentation=basic "
+        f"optimizer=gnp optimizer.lr={values['lr']:g} optimizer.r={values['r']:g} "
+        f"optimizer.alpha={values['alpha']:g} method={method} dataset.validation_per_class=20 "
+        "dataset.train_per_class=30 seed=7 root=out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seeds": []}, "tuning small: seeds is empty; list at least one value"),
+        ({"methods": []}, "methods is empty"),
+        ({"methods": [TUNING["methods"][0]] * 2}, "methods lists sgd twice"),
+        ({"methods": [{"label": "SGD", "optimizer": "sgd"}]}, "methods, sgd: ranges is empty"),
+        (with_range("lr", low=0.1, high=0.1), r"gnp: lr from 0\.1 to 0\.1: low has to be below"),
+        (with_range("r", low=0, high=0.1), "r from 0 to 0.1: a logarithm has no 0"),
+        (with_range("alpha", low=0.5, high=1.5), "α is at most 1"),
+        (with_range("lr", low=0, high=1, log=False), "a learning rate is above 0"),
+        (with_range("rho", low=0.1, high=1), "rho"),
+        ({"validation_per_class": 0}, "validation_per_class"),
+        ({"trials": 0}, "trials"),
+        ({"choose": "eror"}, "choose"),
+        ({"trails": 3}, r"no setting 'tuning\.trails'\. Did you mean 'tuning\.trials'\?"),
+    ],
+)
+def test_a_wrong_tuning_is_refused_with_what_is_wrong(change, words):
+    with pytest.raises(TuningError, match=words):
+        spec(**change)
+
+
+@pytest.mark.parametrize("name", sorted(f.stem for f in (CONFIGS / "tuning").rglob("*.yaml")))
+def test_every_tuning_of_the_configs_composes_and_holds_images_out(name):
+    (file,) = (CONFIGS / "tuning").rglob(f"{name}.yaml")
+    tuning = TuningSpec.from_config(yaml.safe_load(file.read_text()))
+    assert tuning.name == name
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        wanted = WantedConfigs(tuning, "out")
+        for optimizer in tuning.trials_of:
+            run = next(run for run in tuning.runs() if run.trial.optimizer == optimizer)
+            config = resolve(compose("train", run.overrides("out", tuning.overrides)))
+            assert str(run_path(config)) == str(run.path)
+            assert config.dataset.validation_per_class == tuning.validation_per_class > 0
+            for setting, value in run.trial.values:
+                assert getattr(config.optimizer, setting) == value
+            assert wanted(run)["seed"] == run.seed
+
+
+# ---------------------------------------------------------------------- what is chosen
+
+
+def test_the_lowest_error_is_chosen_and_the_loss_decides_ties(tmp_path):
+    results = {"sgd": [(5, 0.3), (4, 0.2), (4, 0.1)], "gnp": [(3, 0.5), (6, 0.1), (7, 0.2)]}
+    tuning = tuning_of(tmp_path / "a", results)
+    assert {o: r.trial.index for o, r in tuning.chosen.items()} == {"sgd": 2, "gnp": 0}
+    assert [r.trial.index for r in tuning.ranked("sgd")] == [2, 1, 0]
+    tuning = tuning_of(tmp_path / "b", results, choose="loss")
+    assert {o: r.trial.index for o, r in tuning.chosen.items()} == {"sgd": 2, "gnp": 1}
+
+
+def test_a_trial_without_all_its_seeds_is_not_chosen_and_said(tmp_path):
+    results = {"sgd": [None, (4, 0.2), (5, 0.1)], "gnp": [None, None, None]}
+    tuning = tuning_of(tmp_path, results)
+    assert {o: r.trial.index for o, r in tuning.chosen.items()} == {"sgd": 1}
+    text = " ".join(notes(tuning))
+    assert "Not finished, and not chosen from: 1 of 3 of SGD, 3 of 3 of GNP." in text
+    assert len(tuning.missing) == 4
+    assert "GNP: no trial is finished" in to_experiment(tuning)
+    assert list(yaml.safe_load(to_experiment(tuning))["recipe"]) == ["sgd"]
+
+
+def test_a_choice_at_the_end_of_a_range_is_said(tmp_path):
+    tuning = spec(trials=40)
+    lowest = min(tuning.trials_of["sgd"], key=lambda trial: trial.values)
+    results = {
+        "sgd": [(1 if t == lowest else 2, 0.1) for t in tuning.trials_of["sgd"]],
+        "gnp": [None] * 40,
+    }
+    text = " ".join(notes(tuning_of(tmp_path, results, trials=40)))
+    assert "lies at the low end of its range (0.01 to 0.1): a wider range may" in text
+
+
+def test_outputs_say_every_trial(tmp_path):
+    results = {"sgd": [(5, 0.3), (4, 0.2), None], "gnp": [(3, 0.5), (6, 0.1), (7, 0.2)]}
+    tuning = tuning_of(tmp_path, results)
+    lines = list(csv.DictReader(io.StringIO(to_csv(tuning))))
+    assert [line["chosen"] for line in lines] == ["0", "1", "0", "1", "0", "0"]
+    assert [line["mean_error"] for line in lines] == ["5", "4", "", "3", "6", "7"]
+    assert lines[0]["r"] == ""
+    markdown = to_markdown(tuning)
+    assert "**3.00 (1)**" in markdown
+    assert "No test image was loaded." in markdown
+    written = {path.name: path for path in write_outputs(tuning)}
+    assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", "small.yaml"}
+    ElementTree.fromstring(written["trials.svg"].read_text())
+    again = {path.name: path.read_bytes() for path in write_outputs(tuning)}
+    assert again == {name: path.read_bytes() for name, path in written.items()}
+
+
+def test_the_experiment_file_is_the_experiment_with_the_chosen_values(tmp_path):
+    results = {"sgd": [(5, 0.3), (4, 0.2), (6, 1)], "gnp": [(3, 0.5), (6, 0.1), (7, 0.2)]}
+    tuning = tuning_of(tmp_path, results)
+    write_outputs(tuning)
+    path = f"hydra.searchpath=[file://{tmp_path}/tunings/small/configs]"
+    configs = {}
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        for optimizer, experiment in (("sgd", "quickstart"), ("sgd", "tuned/small"),
+                                      ("gnp", "tuned/small"), ("sam", "tuned/small")):  # fmt: skip
+            settings = [path, f"experiment={experiment}", f"optimizer={optimizer}"]
+            configs[experiment, optimizer] = resolve(compose("train", settings))
+    for optimizer in ("sgd", "gnp"):
+        for setting, value in tuning.chosen[optimizer].trial.values:
+            assert getattr(configs["tuned/small", optimizer].optimizer, setting) == value
+    base = configs["quickstart", "sgd"]
+    for config in configs.values():
+        assert (config.model, config.training) == (base.model, base.training)
+    assert configs["tuned/small", "sam"].optimizer.lr == base.optimizer.lr  # not tuned: as it was
+    assert configs["tuned/small", "sam"].experiment == "tuned/small"
+
+
+# ---------------------------------------------------------------------- end to end
+
+
+def script(name, *settings, expect=0):
+    done = subprocess.run(
+        [sys.executable, f"scripts/{name}.py", *settings],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.slow
+def test_from_a_tuning_to_a_run_with_what_it_chose(tmp_path):
+    few = [
+        "tuning=smoke", f"root={tmp_path}", "tuning.trials=2", "tuning.train_per_class=8",
+        "tuning.validation_per_class=5", "device=cpu",
+        "overrides=['training.epochs=1','dataset.synthetic_train_per_class=20']",
+    ]  # fmt: skip
+    done = script("tune", *few)
+    assert "[6/6]" in done.stdout
+    again = script("tune", *few)
+    assert "6 runs, 6 finished" in again.stdout
+    folder = Path(tmp_path, "tunings/smoke/configs")
+    trained = script(
+        "train", "--config-dir", str(folder), "experiment=tuned/smoke", "optimizer=gnp",
+        "training.epochs=1", "dataset.synthetic_train_per_class=8", "runtime.device=cpu",
+        f"root={tmp_path}",
+    )  # fmt: skip
+    assert "test error" in trained.stdout
+    config = yaml.safe_load(
+        Path(tmp_path, "runs/tuned/smoke/synthetic-basic/gnp/seed0/config.yaml").read_text()
+    )
+    chosen = yaml.safe_load((folder / "experiment/tuned/smoke.yaml").read_text())["recipe"]["gnp"]
+    assert {name: config["optimizer"][name] for name in chosen} == chosen
+
+
+@pytest.mark.slow
+def test_a_trial_that_diverges_fails_and_the_others_are_chosen_from(tmp_path):
+    settings = [
+        "tuning=smoke", f"root={tmp_path}", "tuning.trials=1", "tuning.train_per_class=8",
+        "tuning.validation_per_class=5", "device=cpu",
+        "tuning.methods=[{label: SGD, optimizer: sgd, ranges: {lr: {low: 1e9, high: 1e10}}},"
+        "{label: SAM, optimizer: sam, ranges: {lr: {low: 0.01, high: 0.02}}}]",
+        "overrides=['training.epochs=2','dataset.synthetic_train_per_class=20']",
+    ]  # fmt: skip
+    done = script("tune", *settings, expect=1)
+    assert "1 of 2 runs failed" in done.stderr
+    assert "NaN or infinite" in done.stderr, done.stderr
+    assert "Not finished, and not chosen from: 1 of 1 of SGD." in done.stdout
+    chosen = yaml.safe_load(
+        Path(tmp_path, "tunings/smoke/configs/experiment/tuned/smoke.yaml").read_text()
+    )
+    assert list(chosen["recipe"]) == ["sam"]
