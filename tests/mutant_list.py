@@ -1200,7 +1200,7 @@ NUMBERS = [
     Mutant(
         "the official code's augmentation in every table",
         "gnp/tables/spec.py",
-        'self.column.official_augmentation if self.fidelity == "official" else None',
+        "self.column.official_augmentation if self.fidelity.startswith(OFFICIAL) else None",
         "self.column.official_augmentation",
         TABLES,
     ),

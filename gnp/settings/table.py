@@ -35,7 +35,8 @@ class Column(Section):
     published: str | None = setting(None, "its name in the published table, if it has one")
     official_augmentation: FolderName | None = setting(
         None,
-        "takes the augmentation's place with fidelity=official, where the authors' code differs",
+        "takes the augmentation's place with fidelity=official or official_2022, where the "
+        "authors' code differs",
     )
     experiment_suffix: str = setting(
         "", "added to the row's experiment where this column has a recipe of its own"

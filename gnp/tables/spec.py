@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import model_validator
 
 from gnp.jobs.job import Job
+from gnp.settings.compose import OFFICIAL
 from gnp.settings.overrides import override
 from gnp.settings.table import Column, Method, Part, Row, SpecError, TableSettings
 from gnp.tables.published import published_table
@@ -90,7 +91,7 @@ class Cell:
 
     @property
     def augmentation(self) -> str:
-        official = self.column.official_augmentation if self.fidelity == "official" else None
+        official = self.column.official_augmentation if self.fidelity.startswith(OFFICIAL) else None
         return official or self.column.augmentation
 
     @property
