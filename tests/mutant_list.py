@@ -1075,7 +1075,7 @@ RUN = [
         ),
         (
             "evaluation on the training images",
-            "evaluated = self._evaluate(self.data)",
+            "evaluated = self._evaluate(self.data, predicted)",
             "evaluated = self._evaluate(replace(self.data, evaluation=self.data.train))",
         ),
         (
@@ -1256,7 +1256,7 @@ READING = [
     for name, old, new in [
         (
             "the files' checksums are not compared",
-            "if name != CHECKPOINT and _checksum_of(folder / name) != checksum:",
+            "if name != CHECKPOINT and checksum_at(folder / name) != checksum:",
             "if False:",
         ),
         (
@@ -1377,7 +1377,7 @@ RECORD = [
         ),
         (
             "metrics are not written again from the checkpoint",
-            "if not path.is_file() or path.read_bytes() != text.encode():",
+            "if not path.is_file() or path.read_bytes() != content:",
             "if not path.is_file():",
         ),
     ]
