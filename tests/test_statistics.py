@@ -94,8 +94,9 @@ def test_the_interval_for_new_images_is_never_narrower_than_that_for_these():
 
 
 def test_an_interval_for_new_images_by_hand():
-    """A is wrong (1 0 0 1), (1 0 0 0), B never: d in points. Seeds' means 50 and 25, images' 100, 0,
-    0, 50. Rest: ±12.5 at three images, ±37.5 at the last; variance (6·12.5² + 2·37.5²)/3."""
+    """A is wrong (1 0 0 1), (1 0 0 0), B never: in points, the seeds' means are 50 and 25, the
+    images' 100, 0, 0, 50, the rest ±12.5 at three images and ±37.5 at the last, its variance
+    (6·12.5² + 2·37.5²)/3."""
     wrong = np.array([[1, 0, 0, 1], [1, 0, 0, 0]], bool)
     seeds_part = 2 * 12.5**2 / 2
     rest = (6 * 12.5**2 + 2 * 37.5**2) / 3

@@ -23,6 +23,8 @@ PATHS, CHUNK = 100_000, 20_000
 class FixedSeeds:
     """The paired t-test, for seeds whose number does not depend on what they showed."""
 
+    name = "paired t"
+
     def p(self, differences: Differences) -> float:
         return differences.p
 
@@ -32,6 +34,9 @@ class FixedSeeds:
 
     def interval(self, differences: Differences) -> Interval | None:
         return differences.interval()
+
+
+FIXED_SEEDS = FixedSeeds()
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ class Sequential:
                 f"min_seeds={self.min_seeds}, max_seeds={self.max_seeds}: expected 2 at least, and "
                 f"no fewer at most"
             )
+
+    @property
+    def name(self) -> str:
+        return f"paired t, looked at after each of {self.min_seeds} to {self.max_seeds} seeds"
 
     def decided(self, differences: Differences) -> Verdict:
         """The verdict after these seeds, of one comparison alone; ``verdicts`` has several."""

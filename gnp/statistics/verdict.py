@@ -14,6 +14,9 @@ BELOW, ABOVE, UNDECIDED = "below", "above", "undecided"
 class Rule(Protocol):
     """``FixedSeeds`` or ``Sequential``."""
 
+    @property
+    def name(self) -> str: ...
+
     def p(self, differences: Differences) -> float: ...
 
     def level(self, n: int, level: float) -> float: ...
