@@ -177,6 +177,10 @@ def test_only_what_is_decided_against_all_is_bold(tmp_path):
     near = make(tmp_path / "near", {**ERRORS, "gnp": [19.9, 20.4, 19.5, 20.3, 19.8]})
     assert "**" not in to_markdown(near)
     assert not any(near.is_best(result) for result in near.results)
+    two = {**ERRORS, "sgd": [25.0, 25.1, 24.9, 25.2, 25.0], "gnp": ERRORS["sgd"]}
+    both = make(tmp_path / "both", two)
+    assert [c.verdict.decision for c in both.comparisons] == ["below", "below", "undecided"]
+    assert not any(both.is_best(result) for result in both.results)
 
 
 def test_a_base_optimizer_that_is_decided_to_be_best_is_bold(tmp_path):
@@ -199,6 +203,14 @@ def test_one_seed_decides_nothing(tmp_path):
         to_markdown(table)
     )
     assert "no statement in 1 (fewer than two seeds)" in verdict_in_words(table)
+
+
+def test_a_gap_that_no_errors_have_is_not_called_one(tmp_path):
+    two = {"sgd": [20.0, 24.0], "sam": [22.0, 21.0], "gnp": [19.0, 21.0]}
+    table = make(tmp_path, two)
+    assert {line_of(table, c.name)["verdict"] for c in table.comparisons} == {"undecided"}
+    assert "| undecided | >100 |".replace(">", "\\>") in to_markdown(table)
+    assert "(n = 2; a gap of over 100 points could have been decided;" in verdict_in_words(table)
 
 
 def test_a_cell_that_two_parts_have_is_compared_once(tmp_path):

@@ -83,9 +83,14 @@ def _entries(comparison: Comparison, with_images: bool) -> list[Entry]:
     entries.append(Entry(decision, best=decision in (BELOW, ABOVE)))
     gap = needed = MISSING
     if verdict and not verdict.decided:
-        gap = MISSING if verdict.smallest_gap is None else f"{verdict.smallest_gap:.2f}"
+        gap = MISSING if verdict.smallest_gap is None else _gap(verdict.smallest_gap, ">")
         needed = _needed(verdict.seeds_needed) if differences.std else MISSING
     return [*entries, Entry(gap), Entry(needed)]
+
+
+def _gap(gap: float, above: str) -> str:
+    """Errors in % are no more than 100 points apart."""
+    return f"{gap:.2f}" if gap <= 100 else f"{above}100"
 
 
 def _needed(seeds: int | None) -> str:
@@ -177,7 +182,7 @@ def _what_it_takes(undecided: Sequence[Comparison]) -> str:
     text = [f"n = {n}"]
     verdicts = [c.verdict for c in undecided if c.verdict and c.differences.std]
     if gaps := sorted(v.smallest_gap for v in verdicts if v.smallest_gap is not None):
-        between = _range([f"{gap:.2f}" for gap in gaps])
+        between = _range([_gap(gap, "over ") for gap in gaps])
         what = "gaps" if several else "a gap"
         text.append(f"{what} of {between} points could have been decided")
     if verdicts:
