@@ -220,6 +220,32 @@ def test_its_power_is_near_that_of_30_seeds_and_it_takes_fewer():
     assert np.mean(seeds) < 22.5
 
 
+def test_a_table_may_add_seeds_where_it_is_undecided_and_is_wrong_in_at_most_5_of_100():
+    """Three comparisons, of which one differs. Each gets seeds until it is decided; what is decided
+    stays so."""
+    rule = Sequential(5, 15)
+    values = np.random.default_rng(11).standard_normal((400, 3, 15))
+    values[:, 0] += 3
+    wrong = decided = 0
+    for table in values:
+        seeds = [5, 5, 5]
+        stays: set[int] = set()
+        while True:
+            seen = [Differences(tuple(d[:n])) for d, n in zip(table, seeds, strict=True)]
+            now = {i for i, verdict in enumerate(verdicts(seen, rule)) if verdict.decided}
+            assert now >= stays
+            stays = now
+            more = [i for i in range(3) if i not in now and seeds[i] < 15]
+            if not more:
+                break
+            for i in more:
+                seeds[i] += 1
+        decided += 0 in stays
+        wrong += bool(stays - {0})
+    assert decided / 400 > 0.97
+    assert wrong / 400 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
+
+
 def test_repeated_intervals_hold_the_truth_at_all_looks_together():
     rule = Sequential(5, 12)
     values = np.random.default_rng(3).normal(0.7, 0.5, (TABLES, 12))

@@ -53,6 +53,10 @@ class Sequential:
     deviations in 71 % (86, 98) of the tables, after 24 (21, 17) seeds in the mean; 30 fixed seeds
     find 75 % (89, 99).
 
+    As ``p`` is valid whenever one looks, Holm's procedure over the comparisons of a table is valid
+    too, also where each has another number of seeds; and as it never grows, what is decided stays
+    so.
+
     Seeds are looked at in the order of ``differences``, those after ``max_seeds`` not at all.
     """
 
