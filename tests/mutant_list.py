@@ -1075,7 +1075,7 @@ RUN = [
         ),
         (
             "evaluation on the training images",
-            "evaluated = self._evaluate(self.data)",
+            "evaluated = self._evaluate(self.data, predicted)",
             "evaluated = self._evaluate(replace(self.data, evaluation=self.data.train))",
         ),
         (
@@ -1178,23 +1178,16 @@ NUMBERS = [
     ),
     Mutant(
         "last and best epoch are exchanged",
-        "gnp/tables/collect.py",
+        "gnp/tables/cell_result.py",
         'f.error if self.error_of == "last" else f.best_error',
         'f.best_error if self.error_of == "last" else f.error',
         TABLES,
     ),
     Mutant(
         "the difference is the published minus ours",
-        "gnp/tables/collect.py",
+        "gnp/tables/cell_result.py",
         "return self.error.mean - self.published.error",
         "return self.published.error - self.error.mean",
-        TABLES,
-    ),
-    Mutant(
-        "rivals of all columns",
-        "gnp/tables/collect.py",
-        "if (cell.row, cell.column) == (result.cell.row, result.cell.column)",
-        "if cell.row == result.cell.row",
         TABLES,
     ),
     Mutant(
@@ -1256,7 +1249,7 @@ READING = [
     for name, old, new in [
         (
             "the files' checksums are not compared",
-            "if name != CHECKPOINT and _checksum_of(folder / name) != checksum:",
+            "if name != CHECKPOINT and checksum_at(folder / name) != checksum:",
             "if False:",
         ),
         (
@@ -1377,7 +1370,7 @@ RECORD = [
         ),
         (
             "metrics are not written again from the checkpoint",
-            "if not path.is_file() or path.read_bytes() != text.encode():",
+            "if not path.is_file() or path.read_bytes() != content:",
             "if not path.is_file():",
         ),
     ]
@@ -2008,6 +2001,135 @@ PLANS = [
     ),
 ]
 
+VERDICTS = "tests/test_statistics.py"
+COVERAGE = "tests/test_coverage_of_intervals.py"
+COMPARISONS = "tests/test_comparisons.py"
+
+DECIDED = [
+    Mutant(name, f"gnp/{file}", old, new, tests)
+    for name, file, old, new, tests in [
+        (
+            "the t-test is one-sided",
+            "statistics/intervals.py",
+            "float(2 * stdtr(",
+            "float(stdtr(",
+            VERDICTS,
+        ),
+        (
+            "seeds have a normal quantile",
+            "statistics/intervals.py",
+            "stdtrit(n - 1, upper) ** 2 * seeds_part",
+            "ndtri(upper) ** 2 * seeds_part",
+            VERDICTS,
+        ),
+        (
+            "the rest counts as the images' own",
+            "statistics/intervals.py",
+            "of_images.var(ddof=1) - rest_variance / n)",
+            "of_images.var(ddof=1))",
+            VERDICTS,
+        ),
+        (
+            "images are as if they were all there are",
+            "statistics/intervals.py",
+            " + ndtri(upper) ** 2 * images_part)",
+            ")",
+            VERDICTS,
+        ),
+        (
+            "equal runs count as improvement",
+            "statistics/improvement.py",
+            "(difference == 0).mean() / 2",
+            "(difference == 0).mean()",
+            VERDICTS,
+        ),
+        (
+            "few runs have the normal quantile too",
+            "statistics/improvement.py",
+            "stdtrit(n + m - 2, upper) if few else ndtri(upper)",
+            "ndtri(upper)",
+            COVERAGE,
+        ),
+        (
+            "Holm's factors do not step down",
+            "statistics/verdict.py",
+            "(len(p) - rank) * p[index]",
+            "len(p) * p[index]",
+            VERDICTS,
+        ),
+        (
+            "adjusted p-values may fall",
+            "statistics/verdict.py",
+            "largest = max(largest, min(1.0, (len(p) - rank) * p[index]))",
+            "largest = min(1.0, (len(p) - rank) * p[index])",
+            VERDICTS,
+        ),
+        (
+            "what is undecided is measured at 5 % each",
+            "statistics/verdict.py",
+            "LEVEL / undecided",
+            "LEVEL",
+            VERDICTS,
+        ),
+        (
+            "looking is free",
+            "statistics/sequential.py",
+            "(n / self.max_seeds) ** (0.5 - SHAPE))",
+            "(n == self.max_seeds) * 1.0)",
+            COVERAGE,
+        ),
+        (
+            "a later look takes the decision back",
+            "statistics/sequential.py",
+            "* self._weights[: values.shape[1]]).max()",
+            "* self._weights[: values.shape[1]])[0, -1]",
+            VERDICTS,
+        ),
+        (
+            "a confidence at a bin's end is in the upper one",
+            "statistics/calibration.py",
+            "right=True",
+            "right=False",
+            VERDICTS,
+        ),
+        (
+            "confidence and accuracy are compared image by image",
+            "statistics/calibration.py",
+            "np.abs(gaps).sum()",
+            "np.abs(confidence - correct).sum()",
+            VERDICTS,
+        ),
+        (
+            "the published mean has no error",
+            "statistics/agreement.py",
+            "ours.std**2 / ours.n, std**2 / 2",
+            "ours.std**2 / ours.n, 0.0",
+            VERDICTS,
+        ),
+        (
+            "seeds are paired by their place",
+            "tables/comparisons.py",
+            "(self.ours.by_seed[s], self.reference.by_seed[s]) for s in self.seeds",
+            "(k, k) for k, _ in enumerate(self.seeds)",
+            COMPARISONS,
+        ),
+        (
+            "predictions of other images are compared",
+            "tables/comparisons.py",
+            "None in self._judged or not self.same_images",
+            "None in self._judged",
+            COMPARISONS,
+        ),
+        (
+            "one decided comparison is enough for bold",
+            "tables/collect.py",
+            "all(c.winner() is result for c in own)",
+            "any(c.winner() is result for c in own)",
+            COMPARISONS,
+        ),
+    ]
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
     "loop": LOOP,
@@ -2021,6 +2143,6 @@ AREAS = {
     "locks": LEASES,
     "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH],
     "plans": PLANS,
-    "statistics and tables": [*NUMBERS, *PRINTED],
+    "statistics and tables": [*NUMBERS, *PRINTED, *DECIDED],
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]

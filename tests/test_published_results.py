@@ -13,6 +13,7 @@ from gnp.jobs import WantedConfigs
 from gnp.settings import unrecorded
 from gnp.studies import text as study_text
 from gnp.tables import text as table_text
+from gnp.tables.comparison_text import comparisons_csv, verdict_in_words
 from gnp.tracking.compare import VOLATILE, flatten, without
 
 RESULTS = ROOT / "results"
@@ -39,11 +40,15 @@ def test_a_table_is_whole_and_what_its_records_say(name):
     assert not table.missing
     assert not table.warnings
     assert table_text.to_csv(table) == (folder / "table.csv").read_text()
+    assert comparisons_csv(table) == (folder / "comparisons.csv").read_text()
     printed = (folder / "table.md").read_text()
     assert wanted.note in printed
+    markdown = table_text.to_markdown(table)
     for line in printed.splitlines():
         if line.startswith("|"):
-            assert line in table_text.to_markdown(table)
+            assert line in markdown
+    for line in verdict_in_words(table).splitlines():
+        assert line in printed
 
 
 @pytest.mark.parametrize("name", published("studies"))

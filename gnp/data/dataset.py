@@ -27,6 +27,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name these images and labels, in their order."""
+        return digest_of(self.images, self.labels)[:DIGEST_DIGITS]
+
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
 

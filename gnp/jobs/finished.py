@@ -51,6 +51,10 @@ class FinishedRun:
         return f"{self.summary['evaluated']}_error"
 
     @property
+    def loss_name(self) -> str:
+        return f"{self.summary['evaluated']}_loss"
+
+    @property
     def error(self) -> float:
         """Error (%) of the last epoch's weights."""
         return self.summary["final"][self.error_name]

@@ -8,23 +8,28 @@ from gnp.jobs import Wanted
 from gnp.report.files import write_files
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
+from gnp.statistics.sequential import FIXED_SEEDS
+from gnp.statistics.verdict import Rule
 from gnp.tables.collect import TableResult, collect
+from gnp.tables.comparison_text import comparisons_csv
 from gnp.tables.html import to_html
 from gnp.tables.plots import learning_curves
 from gnp.tables.spec import TableSpec
 from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
 
 
-def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> list[str]:
+def render(
+    spec: TableSpec, root: str, command: str, wanted: Wanted, rule: Rule = FIXED_SEEDS
+) -> list[str]:
     """Read the records, print the table, write the outputs, print their paths. Returns warnings
-    about records that are left out.
+    about records that are left out. ``rule`` decides between methods.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
         StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
-    table = collect(spec, root, command, wanted, unrecorded())
+    table = collect(spec, root, command, wanted, unrecorded(), rule)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), write_outputs)
     return table.warnings
@@ -38,6 +43,7 @@ def write_outputs(table: TableResult) -> list[Path]:
         {
             "table.md": to_markdown(table),
             "table.csv": to_csv(table),
+            "comparisons.csv": comparisons_csv(table),
             "table.tex": to_latex(table),
             "curves.svg": curves,
             "report.html": to_html(table, curves),

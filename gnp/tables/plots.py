@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gnp.report.figures import STYLE, to_svg
-from gnp.tables.collect import CellResult, TableResult
+from gnp.tables.cell_result import CellResult
+from gnp.tables.collect import TableResult
 from gnp.tables.spec import Cell
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.

@@ -62,7 +62,10 @@ class TableSpec(TableSettings):
         for row in part.rows:
             for method in part.methods:
                 for column in part.columns:
-                    yield Cell(row, column, method, self.fidelity)
+                    yield self.cell(row, column, method)
+
+    def cell(self, row: Row, column: Column, method: Method) -> "Cell":
+        return Cell(row, column, method, self.fidelity)
 
     def runs(self) -> Iterator["Run"]:
         """Seed by seed, so that a table that is stopped early has every cell at least once."""
