@@ -77,7 +77,8 @@ class FinishedRecord:
         return self.environments[-1].get("data") if self.environments else None
 
 
-_read_before: dict[Path, tuple[State, FinishedRecord]] = {}
+# By the folder: what its files were when they were read, and what they say.
+read_before: dict[Path, tuple[State, FinishedRecord]] = {}
 
 
 def read_finished(folder: Path) -> FinishedRecord | None:
@@ -89,13 +90,13 @@ def read_finished(folder: Path) -> FinishedRecord | None:
             contradicts another one or the place where it lies.
     """
     now, state = time.time_ns(), _state_of(folder)
-    if state is not None and (known := _read_before.get(folder)) is not None and known[0] == state:
+    if state is not None and (known := read_before.get(folder)) is not None and known[0] == state:
         return known[1]
     record = _read_and_proven(folder)
     if record is not None and state is not None and now - max(t for *_, t in state) > TICK:
-        _read_before[folder] = state, record
+        read_before[folder] = state, record
     else:
-        _read_before.pop(folder, None)
+        read_before.pop(folder, None)
     return record
 
 
