@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import yaml
@@ -218,7 +219,7 @@ def read_metrics(folder: Path, whole: bool = False) -> list[dict[str, Any]]:
             raise DamagedRecord(path, f"line {epoch} is no JSON ({error})") from error
         for reason in _wrong_in_line(entry, epoch):
             raise DamagedRecord(path, f"line {epoch} {reason}")
-        read.append(entry)
+        read.append({intern(key): value for key, value in entry.items()})  # else a copy a line
     return read
 
 
