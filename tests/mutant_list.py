@@ -1903,8 +1903,8 @@ GROWTH = [
         (
             "a record that was changed is not read again",
             "gnp/tracking/reading.py",
-            "(known := _read_before.get(folder)) is not None and known[0] == state:",
-            "(known := _read_before.get(folder)) is not None:",
+            "(known := read_before.get(folder)) is not None and known[0] == state:",
+            "(known := read_before.get(folder)) is not None:",
         ),
         (
             "a record that was just written counts as settled",

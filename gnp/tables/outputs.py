@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gnp.jobs import Wanted
+from gnp.jobs import Wanted, read_runs_ahead
+from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
@@ -29,6 +30,7 @@ def render(
         StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
+    read_runs_ahead(spec.runs(), root, wanted, import_matplotlib)
     table = collect(spec, root, command, wanted, unrecorded(), rule)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), write_outputs)

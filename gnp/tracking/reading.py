@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import yaml
@@ -63,7 +64,8 @@ class FinishedRecord:
         return self.environments[-1].get("data") if self.environments else None
 
 
-_read_before: dict[Path, tuple[State, FinishedRecord]] = {}
+# By the folder: what its files were when they were read, and what they say.
+read_before: dict[Path, tuple[State, FinishedRecord]] = {}
 
 
 def read_finished(folder: Path) -> FinishedRecord | None:
@@ -75,13 +77,13 @@ def read_finished(folder: Path) -> FinishedRecord | None:
             contradicts another one or the place where it lies.
     """
     now, state = time.time_ns(), _state_of(folder)
-    if state is not None and (known := _read_before.get(folder)) is not None and known[0] == state:
+    if state is not None and (known := read_before.get(folder)) is not None and known[0] == state:
         return known[1]
     record = _read_and_proven(folder)
     if record is not None and state is not None and now - max(t for *_, t in state) > TICK:
-        _read_before[folder] = state, record
+        read_before[folder] = state, record
     else:
-        _read_before.pop(folder, None)
+        read_before.pop(folder, None)
     return record
 
 
@@ -208,7 +210,7 @@ def read_metrics(folder: Path, whole: bool = False) -> list[dict[str, Any]]:
             raise DamagedRecord(path, f"line {epoch} is no JSON ({error})") from error
         for reason in _wrong_in_line(entry, epoch):
             raise DamagedRecord(path, f"line {epoch} {reason}")
-        read.append(entry)
+        read.append({intern(key): value for key, value in entry.items()})  # else a copy a line
     return read
 
 
