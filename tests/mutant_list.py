@@ -1200,8 +1200,8 @@ NUMBERS = [
     Mutant(
         "a column has all seeds",
         "gnp/tables/spec.py",
-        "return self.seeds[: cell.column.seeds]",
-        "return self.seeds",
+        "own = self.seeds[: cell.column.seeds]",
+        "own = self.seeds",
         TABLES,
     ),
 ]
@@ -2126,6 +2126,27 @@ DECIDED = [
             "all(c.winner() is result for c in own)",
             "any(c.winner() is result for c in own)",
             COMPARISONS,
+        ),
+        (
+            "seeds are added to what is decided, too",
+            "tables/until.py",
+            "if comparison.verdict is not None and comparison.verdict.decided:",
+            "if comparison.verdict is None:",
+            "tests/test_until.py",
+        ),
+        (
+            "seeds are added to a cell that lacks one",
+            "tables/until.py",
+            "if table.missing:",
+            "if not table.cells:",
+            "tests/test_until.py",
+        ),
+        (
+            "until=decided goes by the test for fixed seeds",
+            "tables/until.py",
+            "self.rule = Sequential(how.min_seeds, how.max_seeds)",
+            "self.rule = FIXED_SEEDS",
+            "tests/test_until.py",
         ),
     ]
 ]

@@ -2,11 +2,11 @@
 
 import shlex
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from gnp.jobs.job import Job
 from gnp.settings.compose import OFFICIAL
@@ -17,6 +17,8 @@ from gnp.tables.published import published_table
 
 class TableSpec(TableSettings):
     """A table's settings, and which cells and runs they make."""
+
+    _counts: dict["Cell", int] | None = PrivateAttr(None)  # seeds of each cell; None: as listed
 
     @model_validator(mode="after")
     def _cells_have_places_of_their_own(self) -> "TableSpec":
@@ -75,7 +77,22 @@ class TableSpec(TableSettings):
                     yield Run(cell, seed)
 
     def seeds_of(self, cell: "Cell") -> list[int]:
-        return self.seeds[: cell.column.seeds]
+        own = self.seeds[: cell.column.seeds]
+        return own if self._counts is None else own[: self._counts[cell]]
+
+    @property
+    def grows(self) -> bool:
+        """Whether each cell has a number of seeds of its own, which its comparisons asked for."""
+        return self._counts is not None
+
+    def with_seeds(self, seeds: list[int]) -> "TableSpec":
+        return self.model_copy(update={"seeds": seeds})
+
+    def grown(self, counts: Mapping["Cell", int]) -> "TableSpec":
+        """With the first ``counts[cell]`` seeds of each cell, and no others in ``seeds``."""
+        new = self.with_seeds(self.seeds[: max(counts.values())])
+        new._counts = dict(counts)
+        return new
 
 
 @dataclass(frozen=True)

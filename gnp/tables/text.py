@@ -155,6 +155,8 @@ def notes(table: TableResult) -> list[str]:
 
 def _seeds(spec: TableSpec) -> str:
     text = f"seeds {', '.join(map(str, spec.seeds))}"
+    if spec.grows:
+        return f"of {text} the first ones, added until a cell's comparisons were decided"
     fewer: dict[str, list[int]] = {}
     for cell in spec.cells():
         if (own := spec.seeds_of(cell)) != spec.seeds:
