@@ -17,6 +17,7 @@ from gnp.settings import Config, setting_names, suggest, validate
 from gnp.settings.job import StudyJobSettings, TableJobSettings, load, setting_names_of
 from gnp.studies import StudySpec
 from gnp.tables import TableSpec
+from gnp.tuning import TuningSpec
 
 EXAMPLES = int(os.environ.get("GNP_EXAMPLES", 0))
 LEAN = [f"~hydra/{g}" for g in ("output", "launcher", "sweeper", "help", "hydra_help", "env")]
@@ -86,6 +87,7 @@ def test_a_command_line_of_a_run_is_valid_or_refused_in_one_message(overrides):
 KINDS = {
     "reproduce_table": (TableSpec, TableJobSettings, ["parts", "parts.cnn", "parts.cnn.rows"]),
     "parameter_study": (StudySpec, StudyJobSettings, []),
+    "tune": (TuningSpec, StudyJobSettings, ["methods"]),
 }
 
 

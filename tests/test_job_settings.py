@@ -9,10 +9,12 @@ from gnp.settings import ConfigError
 from gnp.settings.job import StudyJobSettings, TableJobSettings, load, setting_names_of
 from gnp.studies import StudySpec
 from gnp.tables import TableSpec
+from gnp.tuning import TuningSpec
 
 KINDS = [
     ("reproduce_table", TableSpec, TableJobSettings),
     ("parameter_study", StudySpec, StudyJobSettings),
+    ("tune", TuningSpec, StudyJobSettings),
 ]
 
 
