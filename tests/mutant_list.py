@@ -2151,6 +2151,106 @@ DECIDED = [
     ]
 ]
 
+PREDICTIONS, EVALUATE = "tests/test_predictions.py", "tests/test_evaluation.py"
+NOISE = "tests/test_label_noise.py"
+EVIDENCE = [
+    Mutant(name, file, old, new, tests)
+    for name, file, old, new, tests in [
+        (
+            "predictions that are not their checksum's are believed",
+            "gnp/tracking/predictions.py",
+            "    if checksum_of(content) != checksum:",
+            "    if False:",
+            PREDICTIONS,
+        ),
+        (
+            "predictions of another error are believed",
+            "gnp/tracking/predictions.py",
+            "    if predictions.error != error:",
+            "    if False:",
+            PREDICTIONS,
+        ),
+        (
+            "the clock is in the predictions",
+            "gnp/tracking/predictions.py",
+            'zipfile.ZipInfo(f"{name}.npy")',
+            'zipfile.ZipInfo(f"{name}.npy", (2026, 1, 1, 0, 0, 0))',
+            PREDICTIONS,
+        ),
+        (
+            "a run that went on evaluates once more",
+            "gnp/training/run.py",
+            "            self.predictions = from_state(state)\n",
+            "",
+            PREDICTIONS,
+        ),
+        (
+            "predictions made again are taken whatever their error",
+            "gnp/training/run.py",
+            'if again.error != last[f"{self.data.evaluated}_error"]:',
+            "if False:",
+            PREDICTIONS,
+        ),
+        (
+            "a record is not read again when its predictions change",
+            "gnp/tracking/reading.py",
+            "(SUMMARY, CONFIG, ENVIRONMENT, METRICS, PREDICTIONS):",
+            "(SUMMARY, CONFIG, ENVIRONMENT, METRICS):",
+            "tests/test_growth.py",
+        ),
+        (
+            "predictions are written whatever their error",
+            "gnp/training/evaluation.py",
+            "        if predictions.error != recorded:",
+            "        if False:",
+            EVALUATE,
+        ),
+        (
+            "mirror images upside down",
+            "gnp/training/evaluation.py",
+            "images.flip(3)",
+            "images.flip(2)",
+            EVALUATE,
+        ),
+        (
+            "all corruptions are in the mean",
+            "gnp/data/other_images.py",
+            "return self.corruption in CORRUPTIONS",
+            "return self.corruption is not None",
+            EVALUATE,
+        ),
+        (
+            "severities overlap",
+            "gnp/data/other_images.py",
+            "part = slice(severity * each,",
+            "part = slice(severity * (each - 1),",
+            EVALUATE,
+        ),
+        (
+            "symmetric noise may draw the right label",
+            "gnp/data/label_noise.py",
+            "torch.randint(1, classes,",
+            "torch.randint(0, classes,",
+            NOISE,
+        ),
+        (
+            "labels stay right",
+            "gnp/data/dataset.py",
+            "    train = replace(train, labels=noisy(train.labels, settings))\n",
+            "",
+            NOISE,
+        ),
+        (
+            "a larger share makes other labels wrong",
+            "gnp/data/label_noise.py",
+            "torch.randint(1, classes, (len(images),), generator=generator)",
+            "torch.randint(1, classes, (len(images) + int(9 * settings.label_noise),), "
+            "generator=generator)",
+            NOISE,
+        ),
+    ]
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
     "loop": LOOP,
@@ -2161,6 +2261,7 @@ AREAS = {
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN, *EVALUATED],
     "summary": SUMMARY,
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
+    "evidence": EVIDENCE,
     "locks": LEASES,
     "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH],
     "plans": PLANS,

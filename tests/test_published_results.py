@@ -100,6 +100,9 @@ def _models(markdown):
 UNNAMED = {
     "fidelity": "paper",
     "training.evaluate_every": 1,
+    "dataset.label_noise": 0.0,
+    "dataset.noise_kind": "symmetric",
+    "dataset.noise_seed": 0,
     "augmentation.autoaugment": False,
     "augmentation.autoaugment_fill": 128,
     "augmentation.autoaugment_policy": "cifar10",

@@ -29,7 +29,7 @@ from gnp.files import (
     write_atomically,
     write_json,
 )
-from gnp.tracking.checksums import file_checksum, with_checksum
+from gnp.tracking.checksums import checksum_of, file_checksum, with_checksum
 from gnp.tracking.compare import PLACES, config_difference, config_hash, without
 from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_patiently
 from gnp.tracking.reading import (
@@ -211,6 +211,20 @@ class RunRecord:
         self.check_place()  # a large checkpoint is read for long
         write_json(self.folder / SUMMARY, whole, make_folder=False)
         return whole
+
+    def add_predictions(self, summary: Mapping[str, Any], predictions: bytes) -> None:
+        """Put predictions into a finished record that has none. The summary, whose numbers stay,
+        gets their checksum and takes its own place last: until then they are no part of the record.
+
+        Args:
+            summary: the record's own.
+        """
+        self._write(PREDICTIONS, predictions)
+        files = {**summary["files"], PREDICTIONS: checksum_of(predictions)}
+        self.check_place()
+        write_json(
+            self.folder / SUMMARY, with_checksum({**summary, "files": files}), make_folder=False
+        )
 
     def _write(self, name: str, content: bytes) -> None:
         self.check_place()
