@@ -29,6 +29,7 @@ PART = {
 def spec(**changes):
     """A table of one part; ``changes`` go where a key of that name belongs."""
     part = {key: changes.pop(key, value) for key, value in PART.items()}
+    part |= {"also_published": changes.pop("also_published", None)}
     return TableSpec.from_config({**SPEC, "parts": {"cnn": part}, **changes})
 
 

@@ -11,14 +11,15 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from conftest import ROOT
+import yaml
+from conftest import CONFIGS, ROOT
 from records import PART, spec, write_record
 from rich.console import Console
 
 from gnp.report.numbers import format_statistic
 from gnp.settings.table import Method
 from gnp.statistics import Statistic
-from gnp.tables import Run, SpecError, collect, write_outputs
+from gnp.tables import Run, SpecError, TableSpec, collect, write_outputs
 from gnp.tables.published import Published, published_table
 from gnp.tables.text import to_csv, to_latex, to_markdown, to_terminal
 
@@ -347,7 +348,7 @@ def test_a_label_stands_once_among_rows_columns_and_methods():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"published": "table3"}, "no published table 'table3'; there are table1, table2"),
+        ({"published": "table3"}, "no published table 'table3'; there are table1, table2, third"),
         ({"rows": other("rows", experiment="f", published="VGG61")}, "table1 has no row 'VGG61'"),
         ({"columns": other("columns", dataset="c", published="C1")}, "has no column 'C1'"),
     ],
@@ -391,3 +392,46 @@ def test_rendering_needs_no_torch(tmp_path):
 def test_one_seed_has_no_deviation():
     assert Statistic.of([3.0]) == Statistic(3.0, None, 1)
     assert Statistic.of([]) is None
+
+
+# ------------------------------------------------------------------- third parties' values
+
+
+def test_a_third_partys_value_has_a_column_where_there_is_one(tmp_path):
+    rows = [{"label": "WRN", "experiment": "e", "published": "WRN-28-10"}]
+    columns = [
+        {"label": "10", "dataset": "d", "augmentation": "basic", "published": "C10 basic"},
+        {"label": "100", "dataset": "e", "augmentation": "basic", "published": "C100 basic"},
+    ]
+    own = spec(rows=rows, columns=columns, also_published="third_parties")
+    text = to_markdown(collect(own, tmp_path))
+    head = next(line for line in text.splitlines() if line.startswith("| model"))
+    assert head.count("third party") == 1
+    assert head.index("| 100 |") < head.index("third party")
+    sgd = next(line for line in text.splitlines() if "| SGD |" in line)
+    assert "| 18.99 ± 0.12 | — | 19.94 |" in sgd
+    assert "third party: third parties' value" in text
+    assert "third party" not in to_markdown(collect(spec(rows=rows, columns=columns), tmp_path))
+
+
+def test_the_table_of_third_parties_has_their_values_and_their_sources():
+    text = (ROOT / "gnp/tables/published/third_parties.csv").read_text()
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert len(lines) == 8
+    assert all(line["source"].strip() for line in lines)
+    table = TableSpec.from_config(
+        yaml.safe_load((CONFIGS / "table/third_parties.yaml").read_text())
+    )
+    values = published_table("third_parties")
+    known = [
+        values.get((cell.row.published, cell.method.label, cell.column.published))
+        for cell in table.cells()
+    ]
+    assert [value and value.error for value in known] == [
+        4.68, 4.22, None, 7.97, 7.15, None, 30.68, 28.01, None,
+    ]  # fmt: skip
+
+
+def test_a_published_file_that_is_not_there_is_refused_as_the_other_one(tmp_path):
+    with pytest.raises(SpecError, match="no published table 'third'"):
+        spec(also_published="third")

@@ -79,6 +79,9 @@ class Part(Section):
     published: str | None = setting(
         None, "a file of gnp/tables/published whose values stand beside ours"
     )
+    also_published: str | None = setting(
+        None, "another one, whose values of the same models and columns have a column of their own"
+    )
     compared_with: list[str] | None = setting(
         None,
         "labels of methods with which each other one is compared; null: the first one that is "

@@ -17,6 +17,7 @@ class CellResult(SeedsResult):
 
     Attributes:
         error_of: the epoch whose error is compared, "last" or "best".
+        published, also_published: the values of the two files that the part names.
         judged: the predictions of each finished run, of the last epoch; None where it has none.
     """
 
@@ -24,6 +25,7 @@ class CellResult(SeedsResult):
     published: Published | None
     error_of: str
     judged: tuple[Judged | None, ...]
+    also_published: Published | None = None
 
     @cached_property
     def by_seed(self) -> dict[int, int]:

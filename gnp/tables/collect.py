@@ -69,9 +69,10 @@ def collect(
     """
     root = Path(root)
     command = command or f"python scripts/reproduce_table.py table={spec.name} root={root}"
-    published = {}
+    published, also_published = {}, {}
     for part in spec.parts.values():
         published |= published_table(part.published) if part.published else {}
+        also_published |= published_table(part.also_published) if part.also_published else {}
     runs = {cell: [Run(cell, seed) for seed in spec.seeds_of(cell)] for cell in spec.cells()}
     read, warnings = read_series(runs, root, wanted, unrecorded)
     cells = {}
@@ -86,6 +87,7 @@ def collect(
             published.get(key),
             spec.error_of,
             tuple(_judged(f, warnings) for f in records.finished),
+            also_published.get(key),
         )
     return TableResult(spec, root, warnings, command, cells, rule)
 

@@ -38,12 +38,13 @@ class TableSpec(TableSettings):
     @model_validator(mode="after")
     def _published_values_exist(self) -> "TableSpec":
         for part in self.parts.values():
-            if not part.published:
-                continue
             try:
-                known = published_table(part.published)
+                files = (part.published, part.also_published)
+                known, _ = (name and published_table(name) for name in files)
             except SpecError as error:
                 raise self._wrong(str(error)) from error
+            if not known:
+                continue
             for kind, entries, names in (
                 ("row", part.rows, [model for model, _, _ in known]),
                 ("column", part.columns, [column for _, _, column in known]),

@@ -3,6 +3,8 @@
 All of them are made from one grid of strings, so that they cannot say different things.
 """
 
+from collections.abc import Iterator
+
 from rich.table import Table
 
 from gnp.report.files import csv_text
@@ -17,6 +19,7 @@ from gnp.report.numbers import (
     unrounded_statistic,
 )
 from gnp.report.terminal import grid_table, natural_width
+from gnp.settings.table import Column
 from gnp.tables.cell_result import CellResult
 from gnp.tables.collect import TableResult
 from gnp.tables.comparison_text import (
@@ -31,10 +34,11 @@ from gnp.tables.comparison_text import (
     comparisons_grid,
     verdict_in_words,
 )
+from gnp.tables.published import WHOSE, Published
 from gnp.tables.spec import Part, TableSpec
 
-BEST_EPOCH = "best epoch†"
-LEFT_TO_FILES = (BEST_EPOCH, CALIBRATION, NLL, P, NEW_IMAGES, LOWER, NEEDED, GAP)
+BEST_EPOCH, ALSO = "best epoch†", "third party"
+LEFT_TO_FILES = (BEST_EPOCH, ALSO, CALIBRATION, NLL, P, NEW_IMAGES, LOWER, NEEDED, GAP)
 CSV_COLUMNS = (
     "model",
     "method",
@@ -60,11 +64,10 @@ CSV_COLUMNS = (
 )
 
 
-def format_published(result: CellResult) -> str:
-    if result.published is None:
+def format_published(value: Published | None) -> str:
+    if value is None:
         return MISSING
-    std = result.published.std
-    return f"{result.published.error:.2f}" + ("" if std is None else f" ± {std:.2f}")
+    return f"{value.error:.2f}" + ("" if value.std is None else f" ± {value.std:.2f}")
 
 
 def format_difference(result: CellResult) -> str:
@@ -99,6 +102,7 @@ def _make_grid(table: TableResult, part: Part) -> Grid:
         headers.append(column.label)
         if part.published:
             headers += ["published", "difference"]
+        headers += [ALSO] if _has_further(table, part, column) else []
         headers += [*further, BEST_EPOCH]
     lines: list[Line] = []
     for cell in spec.cells_of(part):
@@ -111,8 +115,10 @@ def _make_grid(table: TableResult, part: Part) -> Grid:
         text = format_statistic(result.error, seeds)
         entries.append(Entry(text, table.is_best(result)))
         if part.published:
-            entries.append(Entry(format_published(result)))
+            entries.append(Entry(format_published(result.published)))
             entries.append(Entry(format_difference(result)))
+        if _has_further(table, part, cell.column):
+            entries.append(Entry(format_published(result.also_published)))
         if NLL in further:
             entries.append(Entry(format_statistic(result.nll, seeds, digits=3)))
         if CALIBRATION in further:
@@ -134,14 +140,7 @@ def notes(table: TableResult) -> list[str]:
         f"chosen on those very images, so it is no estimate of anything; it is here to compare "
         f"with papers that report it.",
     ]
-    if any(part.published for part in spec.parts.values()):
-        lines.append(
-            "published: the paper's value (arXiv 2202.03599); difference: ours minus the paper's, "
-            "in percentage points. Where both have a standard deviation, and ours three seeds, its "
-            "95 % interval follows (Welch's, as for two published runs; their number is unknown): "
-            "different where it leaves out 0; compatible where the error of our mean alone holds "
-            "0; open between, where it depends on that number."
-        )
+    lines += _published_notes(spec)
     if any(result.nll for result in results):
         lines.append(f"{NLL}: mean −log probability of the true class in nats, last epoch.")
     if any(result.calibration_error for result in results):
@@ -151,6 +150,27 @@ def notes(table: TableResult) -> list[str]:
         )
     verdict = verdict_in_words(table)
     return [*lines, *comparison_notes(table), *([] if verdict is None else [verdict])]
+
+
+def _published_notes(spec: TableSpec) -> Iterator[str]:
+    parts = spec.parts.values()
+    for what, whose in dict.fromkeys(WHOSE[part.published] for part in parts if part.published):
+        yield (
+            f"published: {what}; difference: ours minus {whose}, "
+            "in percentage points. Where both have a standard deviation, and ours three seeds, its "
+            "95 % interval follows (Welch's, as for two published runs; their number is unknown): "
+            "different where it leaves out 0; compatible where the error of our mean alone holds "
+            "0; open between, where it depends on that number."
+        )
+    for what, _ in dict.fromkeys(WHOSE[part.also_published] for part in parts
+                                 if part.also_published):  # fmt: skip
+        yield f"{ALSO}: {what}."
+
+
+def _has_further(table: TableResult, part: Part, column: Column) -> bool:
+    """Whether the part's other file has a value of one of the column's cells."""
+    cells = [cell for cell in table.spec.cells_of(part) if cell.column == column]
+    return any(table.cells[cell].also_published for cell in cells)
 
 
 def _seeds(spec: TableSpec) -> str:
