@@ -135,6 +135,25 @@ def test_a_pass_that_raises_is_no_step_and_the_draw_is_made_again():
     assert_same(params, right[-1])
 
 
+def test_steps_without_the_penalty_have_the_plain_gradient_whatever_is_mixed_in_the_others():
+    optimizer, params, loss_of = by_chance(0.5, 1, normalize_reference=True)
+    _, plain, *_ = problem()
+    base = BASES["nesterov"](plain)
+    for step in range(STEPS):
+        g1 = gradient_of(loss_of, plain)
+        g = g1
+        if heads(0.5, 1, step):
+            unit = [x / norm_of(g1) for x in g1]
+            climbed = [(p + R * u).detach() for p, u in zip(plain, unit, strict=True)]
+            g2 = gradient_of(loss_of, climbed)
+            g = [(1 - ALPHA) * u + ALPHA * b for u, b in zip(unit, g2, strict=True)]
+        for p, gradient in zip(plain, g, strict=True):
+            p.grad = gradient
+        base.step()
+    trained(optimizer, params, loss_of)
+    assert_same(params, plain)
+
+
 def test_all_pieces_of_a_batch_have_one_draw():
     calls, (optimizer, params, loss_of) = [], by_chance(0.5, 0)
 

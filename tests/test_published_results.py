@@ -95,6 +95,11 @@ def _models(markdown):
 UNNAMED = {
     "fidelity": "paper",
     "training.evaluate_every": 1,
+    "training.ema": None,
+    "optimizer.penalty_start": 0.0,
+    "optimizer.probability": 1.0,
+    "optimizer.climb_only_norms": False,
+    "optimizer.climb_along": "gradient",
     "augmentation.autoaugment": False,
     "augmentation.autoaugment_fill": 128,
     "augmentation.autoaugment_policy": "cifar10",

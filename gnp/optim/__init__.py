@@ -4,7 +4,7 @@
     gnp.py           the class, which composes what follows
     wrapper.py       an optimizer around another one: groups, state, checks
     bases.py         around several
-    groups.py        a parameter group as the penalty sees it; penalty.py: a wrapper with such groups
+    groups.py        a parameter group as the penalty sees it; penalty.py: wraps such groups
     chance.py        steps that have the penalty by chance
     climb.py         where g2 is taken, and how the weights come back
     climbing.py      which parameters climb: all, or those of the norms

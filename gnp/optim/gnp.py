@@ -267,7 +267,7 @@ class GNP(PenaltyWrapper):
         if has_penalty:
             g1 = take_gradients(groups, copy=self._processes.gradients_are_views)
             self._first = FirstPass(g1, piece, draws, reduction)
-        else:
+        elif self._chance.drawn:
             self._reference.prepare_alone(groups)
 
     @contextmanager
