@@ -42,7 +42,7 @@ def test_it_is_the_formula_from_the_initial_weights_on():
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double()
     average = MovingAverage(model, DECAY, lambda net: net)
     right = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     for _ in range(7):
         optimizer.zero_grad()
         model(torch.randn(8, 3).double()).square().sum().backward()

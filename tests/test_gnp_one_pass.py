@@ -362,18 +362,20 @@ def test_the_first_step_along_the_momentum_is_the_bases():
     assert all(torch.equal(a, b) for a, b in zip(params, plain, strict=True))
 
 
-def test_it_is_the_authors_way_of_keeping_the_perturbed_weights_between_steps():
-    """…which they take back before they evaluate."""
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_it_is_the_authors_way_of_keeping_the_perturbed_weights_between_steps(decay):
+    """…which they take back before they evaluate. Their decay is of the perturbed weights."""
     _, params, loss_of, *_ = problem()
     theirs = [p.detach().clone() for p in params]
     v, inverse = [torch.zeros_like(p) for p in params], 0.0
     for _ in range(STEPS):
         g = gradient_of(loss_of, theirs)
+        g = [x + decay * w for x, w in zip(g, theirs, strict=True)]
         back = [w + R * inverse * x for w, x in zip(theirs, v, strict=True)]
         v = [0.9 * x + y for x, y in zip(v, g, strict=True)]
         inverse = 1 / norm_of(v)
         theirs = [w - 0.1 * x - R * inverse * x for w, x in zip(back, v, strict=True)]
-    optimizer = GNP(BASES["sgd"](params), R, 1.0, climb_along="momentum")
+    optimizer = GNP(BASES["sgd"](params), R, 1.0, l2=decay, climb_along="momentum")
     trained(optimizer, params, loss_of)
     evaluated = [w + R * inverse * x for w, x in zip(theirs, v, strict=True)]
     assert_same(params, evaluated)
