@@ -1,6 +1,7 @@
 """What the scripts share: Hydra's entry with errors that a person can read."""
 
 import atexit
+import gc
 import logging
 import os
 import re
@@ -52,6 +53,7 @@ def run_cli(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.raiseExceptions = False  # a full disk behind stdout is no reason for tracebacks
     raise_on_signals()
+    gc.freeze()  # what is imported stays: a collection need not look at it
 
     def told() -> int:
         try:

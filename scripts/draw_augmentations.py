@@ -34,7 +34,7 @@ from gnp.training.build import build_augmentation, load_data
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # From the weakest to the strongest; files that are not named here follow by name.
-FIRST = ("basic", "cutout", "autoaugment", "mixup", "heavy", "cutmix", "mixcut")
+FIRST = ("basic", "cutout", "autoaugment", "mixup", "cutmix", "mixcut", "heavy")
 CELL, GAP, LABEL = 0.62, 0.05, 2.0  # inches: a picture, the space around it, the rows' names
 CAPTION = 0.24  # inches below a mixture
 
@@ -163,6 +163,8 @@ def steps(settings: AugmentationSettings) -> str:
         "AutoAugment": settings.autoaugment,
         "flip": settings.flip,
         "crop": settings.crop_padding,
+        "box": settings.box_area < 1,
+        "rotation": settings.rotation,
         settings.mixing: settings.mixing,
         "cutout": settings.cutout,
     }

@@ -11,18 +11,18 @@ from gnp.cli import command_line, run_cli
 from gnp.jobs import WantedConfigs, refuse_to_pass_over
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
-from gnp.settings.job import JobSettings, load, setting_names_of
-from gnp.tables import TableSpec, render
+from gnp.settings.job import TableJobSettings, load, setting_names_of
+from gnp.tables import Seeds, TableSpec
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
-    spec, how = load(composed, TableSpec, JobSettings)
+    spec, how = load(composed, TableSpec, TableJobSettings)
     wanted = WantedConfigs(spec, how.root)
     command = command_line("scripts/reproduce_table.py")
-    refuse_to_pass_over(render(spec, how.root, command, wanted))
+    refuse_to_pass_over(Seeds(spec, how).render(command, wanted))
 
 
 if __name__ == "__main__":
-    offer_help(JobSettings, table=TableSpec)
-    sys.exit(run_cli(main, lambda: setting_names_of(TableSpec, JobSettings), suggest))
+    offer_help(TableJobSettings, table=TableSpec)
+    sys.exit(run_cli(main, lambda: setting_names_of(TableSpec, TableJobSettings), suggest))

@@ -16,22 +16,23 @@ from gnp.jobs import reproduce
 from gnp.report.plan import show_plan
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
-from gnp.settings.job import JobSettings, load, setting_names_of
-from gnp.tables import TableSpec, render
+from gnp.settings.job import TableJobSettings, load, setting_names_of
+from gnp.tables import Seeds, TableSpec
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
-    spec, how = load(composed, TableSpec, JobSettings)
+    spec, how = load(composed, TableSpec, TableJobSettings)
+    seeds = Seeds(spec, how)
     if how.plan:
-        show_plan(spec, list(spec.runs()), how)
+        show_plan(spec, seeds.runs(), how)
     else:
         command = command_line("scripts/reproduce_table.py")
-        reproduce(spec, list(spec.runs()), how, TRAIN, partial(render, spec, how.root, command))
+        reproduce(spec, seeds.runs(), how, TRAIN, partial(seeds.render, command), seeds.more)
 
 
 if __name__ == "__main__":
-    offer_help(JobSettings, table=TableSpec)
-    sys.exit(run_cli(main, lambda: setting_names_of(TableSpec, JobSettings), suggest))
+    offer_help(TableJobSettings, table=TableSpec)
+    sys.exit(run_cli(main, lambda: setting_names_of(TableSpec, TableJobSettings), suggest))

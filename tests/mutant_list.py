@@ -1080,7 +1080,7 @@ RUN = [
         ),
         (
             "evaluation on the training images",
-            "evaluated = self._evaluate(self.data)",
+            "evaluated = self._evaluate(self.data, predicted)",
             "evaluated = self._evaluate(replace(self.data, evaluation=self.data.train))",
         ),
         (
@@ -1183,37 +1183,30 @@ NUMBERS = [
     ),
     Mutant(
         "last and best epoch are exchanged",
-        "gnp/tables/collect.py",
+        "gnp/tables/cell_result.py",
         'f.error if self.error_of == "last" else f.best_error',
         'f.best_error if self.error_of == "last" else f.error',
         TABLES,
     ),
     Mutant(
         "the difference is the published minus ours",
-        "gnp/tables/collect.py",
+        "gnp/tables/cell_result.py",
         "return self.error.mean - self.published.error",
         "return self.published.error - self.error.mean",
         TABLES,
     ),
     Mutant(
-        "rivals of all columns",
-        "gnp/tables/collect.py",
-        "if (cell.row, cell.column) == (result.cell.row, result.cell.column)",
-        "if cell.row == result.cell.row",
-        TABLES,
-    ),
-    Mutant(
         "the official code's augmentation in every table",
         "gnp/tables/spec.py",
-        'self.column.official_augmentation if self.fidelity == "official" else None',
+        "self.column.official_augmentation if self.fidelity.startswith(OFFICIAL) else None",
         "self.column.official_augmentation",
         TABLES,
     ),
     Mutant(
         "a column has all seeds",
         "gnp/tables/spec.py",
-        "return self.seeds[: cell.column.seeds]",
-        "return self.seeds",
+        "own = self.seeds[: cell.column.seeds]",
+        "own = self.seeds",
         TABLES,
     ),
 ]
@@ -1261,7 +1254,7 @@ READING = [
     for name, old, new in [
         (
             "the files' checksums are not compared",
-            "if name != CHECKPOINT and _checksum_of(folder / name) != checksum:",
+            "if name != CHECKPOINT and checksum_at(folder / name) != checksum:",
             "if False:",
         ),
         (
@@ -1382,7 +1375,7 @@ RECORD = [
         ),
         (
             "metrics are not written again from the checkpoint",
-            "if not path.is_file() or path.read_bytes() != text.encode():",
+            "if not path.is_file() or path.read_bytes() != content:",
             "if not path.is_file():",
         ),
     ]
@@ -1915,8 +1908,8 @@ GROWTH = [
         (
             "a record that was changed is not read again",
             "gnp/tracking/reading.py",
-            "(known := _read_before.get(folder)) is not None and known[0] == state:",
-            "(known := _read_before.get(folder)) is not None:",
+            "(known := read_before.get(folder)) is not None and known[0] == state:",
+            "(known := read_before.get(folder)) is not None:",
         ),
         (
             "a record that was just written counts as settled",
@@ -2231,6 +2224,256 @@ VARIANTS_OF_ONE_PASS = [
     ),
 ]
 
+VERDICTS = "tests/test_statistics.py"
+COVERAGE = "tests/test_coverage_of_intervals.py"
+COMPARISONS = "tests/test_comparisons.py"
+
+DECIDED = [
+    Mutant(name, f"gnp/{file}", old, new, tests)
+    for name, file, old, new, tests in [
+        (
+            "the t-test is one-sided",
+            "statistics/intervals.py",
+            "float(2 * stdtr(",
+            "float(stdtr(",
+            VERDICTS,
+        ),
+        (
+            "seeds have a normal quantile",
+            "statistics/intervals.py",
+            "stdtrit(n - 1, upper) ** 2 * seeds_part",
+            "ndtri(upper) ** 2 * seeds_part",
+            VERDICTS,
+        ),
+        (
+            "the rest counts as the images' own",
+            "statistics/intervals.py",
+            "of_images.var(ddof=1) - rest_variance / n)",
+            "of_images.var(ddof=1))",
+            VERDICTS,
+        ),
+        (
+            "images are as if they were all there are",
+            "statistics/intervals.py",
+            " + ndtri(upper) ** 2 * images_part)",
+            ")",
+            VERDICTS,
+        ),
+        (
+            "equal runs count as improvement",
+            "statistics/improvement.py",
+            "(difference == 0).mean() / 2",
+            "(difference == 0).mean()",
+            VERDICTS,
+        ),
+        (
+            "few runs have the normal quantile too",
+            "statistics/improvement.py",
+            "stdtrit(n + m - 2, upper) if few else ndtri(upper)",
+            "ndtri(upper)",
+            COVERAGE,
+        ),
+        (
+            "Holm's factors do not step down",
+            "statistics/verdict.py",
+            "(len(p) - rank) * p[index]",
+            "len(p) * p[index]",
+            VERDICTS,
+        ),
+        (
+            "adjusted p-values may fall",
+            "statistics/verdict.py",
+            "largest = max(largest, min(1.0, (len(p) - rank) * p[index]))",
+            "largest = min(1.0, (len(p) - rank) * p[index])",
+            VERDICTS,
+        ),
+        (
+            "what is undecided is measured at 5 % each",
+            "statistics/verdict.py",
+            "LEVEL / undecided",
+            "LEVEL",
+            VERDICTS,
+        ),
+        (
+            "looking is free",
+            "statistics/sequential.py",
+            "(n / self.max_seeds) ** (0.5 - SHAPE))",
+            "(n == self.max_seeds) * 1.0)",
+            COVERAGE,
+        ),
+        (
+            "a later look takes the decision back",
+            "statistics/sequential.py",
+            "* self._weights[: values.shape[1]]).max()",
+            "* self._weights[: values.shape[1]])[0, -1]",
+            VERDICTS,
+        ),
+        (
+            "a confidence at a bin's end is in the upper one",
+            "statistics/calibration.py",
+            "right=True",
+            "right=False",
+            VERDICTS,
+        ),
+        (
+            "confidence and accuracy are compared image by image",
+            "statistics/calibration.py",
+            "np.abs(gaps).sum()",
+            "np.abs(confidence - correct).sum()",
+            VERDICTS,
+        ),
+        (
+            "the published mean has no error",
+            "statistics/agreement.py",
+            "ours.std**2 / ours.n, std**2 / 2",
+            "ours.std**2 / ours.n, 0.0",
+            VERDICTS,
+        ),
+        (
+            "seeds are paired by their place",
+            "tables/comparisons.py",
+            "(self.ours.by_seed[s], self.reference.by_seed[s]) for s in self.seeds",
+            "(k, k) for k, _ in enumerate(self.seeds)",
+            COMPARISONS,
+        ),
+        (
+            "predictions of other images are compared",
+            "tables/comparisons.py",
+            "None in self._judged or not self.same_images",
+            "None in self._judged",
+            COMPARISONS,
+        ),
+        (
+            "one decided comparison is enough for bold",
+            "tables/collect.py",
+            "all(c.winner() is result for c in own)",
+            "any(c.winner() is result for c in own)",
+            COMPARISONS,
+        ),
+        (
+            "seeds are added to what is decided, too",
+            "tables/until.py",
+            "if comparison.verdict is not None and comparison.verdict.decided:",
+            "if comparison.verdict is None:",
+            "tests/test_until.py",
+        ),
+        (
+            "seeds are added to a cell that lacks one",
+            "tables/until.py",
+            "if table.missing:",
+            "if not table.cells:",
+            "tests/test_until.py",
+        ),
+        (
+            "until=decided goes by the test for fixed seeds",
+            "tables/until.py",
+            "self.rule = Sequential(how.min_seeds, how.max_seeds)",
+            "self.rule = FIXED_SEEDS",
+            "tests/test_until.py",
+        ),
+    ]
+]
+
+PREDICTIONS, EVALUATE = "tests/test_predictions.py", "tests/test_evaluation.py"
+NOISE = "tests/test_label_noise.py"
+EVIDENCE = [
+    Mutant(name, file, old, new, tests)
+    for name, file, old, new, tests in [
+        (
+            "predictions that are not their checksum's are believed",
+            "gnp/tracking/predictions.py",
+            "    if checksum_of(content) != checksum:",
+            "    if False:",
+            PREDICTIONS,
+        ),
+        (
+            "predictions of another error are believed",
+            "gnp/tracking/predictions.py",
+            "    if predictions.error != error:",
+            "    if False:",
+            PREDICTIONS,
+        ),
+        (
+            "the clock is in the predictions",
+            "gnp/tracking/predictions.py",
+            'zipfile.ZipInfo(f"{name}.npy")',
+            'zipfile.ZipInfo(f"{name}.npy", (2026, 1, 1, 0, 0, 0))',
+            PREDICTIONS,
+        ),
+        (
+            "a run that went on evaluates once more",
+            "gnp/training/run.py",
+            "            self.predictions = from_state(state)\n",
+            "",
+            PREDICTIONS,
+        ),
+        (
+            "predictions made again are taken whatever their error",
+            "gnp/training/run.py",
+            'if again.error != last[f"{self.data.evaluated}_error"]:',
+            "if False:",
+            PREDICTIONS,
+        ),
+        (
+            "a record is not read again when its predictions change",
+            "gnp/tracking/reading.py",
+            "(SUMMARY, CONFIG, ENVIRONMENT, METRICS, PREDICTIONS):",
+            "(SUMMARY, CONFIG, ENVIRONMENT, METRICS):",
+            "tests/test_growth.py",
+        ),
+        (
+            "predictions are written whatever their error",
+            "gnp/training/evaluation.py",
+            "        if predictions.error != recorded:",
+            "        if False:",
+            EVALUATE,
+        ),
+        (
+            "mirror images upside down",
+            "gnp/training/evaluation.py",
+            "images.flip(3)",
+            "images.flip(2)",
+            EVALUATE,
+        ),
+        (
+            "all corruptions are in the mean",
+            "gnp/data/other_images.py",
+            "return self.corruption in CORRUPTIONS",
+            "return self.corruption is not None",
+            EVALUATE,
+        ),
+        (
+            "severities overlap",
+            "gnp/data/other_images.py",
+            "part = slice(severity * each,",
+            "part = slice(severity * (each - 1),",
+            EVALUATE,
+        ),
+        (
+            "symmetric noise may draw the right label",
+            "gnp/data/label_noise.py",
+            "torch.randint(1, classes,",
+            "torch.randint(0, classes,",
+            NOISE,
+        ),
+        (
+            "labels stay right",
+            "gnp/data/dataset.py",
+            "    train = replace(train, labels=noisy(train.labels, settings))\n",
+            "",
+            NOISE,
+        ),
+        (
+            "a larger share makes other labels wrong",
+            "gnp/data/label_noise.py",
+            "torch.randint(1, classes, (len(images),), generator=generator)",
+            "torch.randint(1, classes, (len(images) + int(9 * settings.label_noise),), "
+            "generator=generator)",
+            NOISE,
+        ),
+    ]
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES, *VARIANTS_OF_ONE_PASS],
     "loop": LOOP,
@@ -2241,9 +2484,10 @@ AREAS = {
     "assembler": [*HANDED_ON, *MADE_BY_BUILD, *RUN, *EVALUATED],
     "summary": SUMMARY,
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
+    "evidence": EVIDENCE,
     "locks": LEASES,
     "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH],
     "plans": PLANS,
-    "statistics and tables": [*NUMBERS, *PRINTED],
+    "statistics and tables": [*NUMBERS, *PRINTED, *DECIDED],
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import yaml
 
 from gnp.tables import TableSpec
+from gnp.tracking.checksums import checksum_of, with_checksum
+from gnp.tracking.predictions import Predictions, encode
 
 SPEC = {
     "name": "small",
@@ -26,6 +29,7 @@ PART = {
 def spec(**changes):
     """A table of one part; ``changes`` go where a key of that name belongs."""
     part = {key: changes.pop(key, value) for key, value in PART.items()}
+    part |= {"also_published": changes.pop("also_published", None)}
     return TableSpec.from_config({**SPEC, "parts": {"cnn": part}, **changes})
 
 
@@ -73,3 +77,17 @@ def write_record(root, run, errors, evaluated="test", data=None, loss=None, **co
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
+
+
+def predictions(predicted, labels, nll, confidence, digest="0123456789abcdef"):
+    columns = (("u4", predicted), ("u4", labels), ("f4", nll), ("f4", confidence))
+    return Predictions(*(np.array(values, dtype=kind) for kind, values in columns), digest)
+
+
+def add_predictions(folder, content):
+    """Put them, or bytes in their place, into a record as its run would."""
+    content = content if isinstance(content, bytes) else encode(content)
+    (folder / "predictions.npz").write_bytes(content)
+    summary = json.loads((folder / "summary.json").read_text())
+    files = summary.get("files", {}) | {"predictions.npz": checksum_of(content)}
+    (folder / "summary.json").write_text(json.dumps(with_checksum(summary | {"files": files})))

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from gnp.cli import refusal
 from gnp.errors import UserError
 from gnp.settings import Config, setting_names, suggest, validate
-from gnp.settings.job import JobSettings, StudyJobSettings, load, setting_names_of
+from gnp.settings.job import StudyJobSettings, TableJobSettings, load, setting_names_of
 from gnp.studies import StudySpec
 from gnp.tables import TableSpec
+from gnp.tuning import TuningSpec
 
 EXAMPLES = int(os.environ.get("GNP_EXAMPLES", 0))
 LEAN = [f"~hydra/{g}" for g in ("output", "launcher", "sweeper", "help", "hydra_help", "env")]
@@ -84,8 +85,9 @@ def test_a_command_line_of_a_run_is_valid_or_refused_in_one_message(overrides):
 
 
 KINDS = {
-    "reproduce_table": (TableSpec, JobSettings, ["parts", "parts.cnn", "parts.cnn.rows"]),
+    "reproduce_table": (TableSpec, TableJobSettings, ["parts", "parts.cnn", "parts.cnn.rows"]),
     "parameter_study": (StudySpec, StudyJobSettings, []),
+    "tune": (TuningSpec, StudyJobSettings, ["methods"]),
 }
 
 

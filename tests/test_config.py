@@ -36,10 +36,14 @@ def choices(group):
     return [str(f.relative_to(CONFIGS / group).with_suffix("")) for f in files]
 
 
-OTHERS = list(
-    itertools.product(*(choices(g) for g in ("dataset", "augmentation", "optimizer", "fidelity")))
-)
-SUFFIX = {"paper": "", "official": "-official"}
+# A data set with wrong labels differs in values alone from the one that it is made of.
+NOISY = [name for name in choices("dataset") if name.endswith("40")]
+CLEAN = [name for name in choices("dataset") if name not in NOISY]
+OTHERS = [
+    *itertools.product(CLEAN, *(choices(g) for g in ("augmentation", "optimizer", "fidelity"))),
+    *itertools.product(NOISY, ["basic"], ["gnp"], choices("fidelity")),
+]
+SUFFIX = {"paper": "", "official": "-official", "official_2022": "-official_2022"}
 # Hydra's own groups are in no run's config; without them 9,000 compositions take a quarter less.
 LEAN = [f"~hydra/{g}" for g in ("output", "launcher", "sweeper", "help", "hydra_help", "env")]
 
@@ -98,12 +102,38 @@ def test_every_experiment_is_valid_and_builds_its_network(compose_train, experim
         assert sum(p.numel() for p in instantiate(config.model).parameters()) > 0
 
 
+@pytest.mark.parametrize(
+    ("experiment", "clip", "climbing"),
+    [("wrn_28_10", 5.0, 64), ("pyramidnet_272_200_sd", 5.0, 64), ("vit_s16", 2.0, None)],
+)
+def test_the_code_of_2022_clips_adam_again_and_climbs_on_four_gpus(
+    compose_train, experiment, clip, climbing
+):
+    of_2022, of_2024 = (
+        resolve(compose_train([f"experiment={experiment}", f"fidelity={name}"]))
+        for name in ("official_2022", "official")
+    )
+    assert of_2022.training.max_grad_norm == clip
+    assert of_2022.training.sharpness_batch == climbing
+    assert of_2024.training.sharpness_batch is None
+    assert of_2022.optimizer == of_2024.optimizer
+    same = {"max_grad_norm": 5.0, "sharpness_batch": None}
+    assert of_2022.training.model_copy(update=same) == of_2024.training
+    assert of_2022.method == "gnp-official_2022"
+
+
 @pytest.mark.parametrize("experiment", ["pyramidnet_272_200_sd", "mini/pyramidnet_272_200_sd"])
-def test_a_run_with_official_fidelity_has_the_augmentation_of_the_tables(compose_train, experiment):
+@pytest.mark.parametrize("fidelity", ["official", "official_2022"])
+def test_a_run_with_official_fidelity_has_the_augmentation_of_the_tables(
+    compose_train, experiment, fidelity
+):
     """The official code has no CutMix. What the command line names is taken."""
-    table = compose("reproduce_table", ["table=all", "table.fidelity=official"]).table
-    part = TableSpec.from_config(table).parts["pyramidnet"]
-    (column, *_), wanted = part.columns, [f"experiment={experiment}", "fidelity=official"]
+    table = compose("reproduce_table", ["table=all", f"table.fidelity={fidelity}"]).table
+    spec = TableSpec.from_config(table)
+    part = spec.parts["pyramidnet"]
+    (column, *_), wanted = part.columns, [f"experiment={experiment}", f"fidelity={fidelity}"]
+    (run, *_) = (r for r in spec.runs() if r.cell.row.experiment == "pyramidnet_272_200_sd")
+    assert f"augmentation={column.official_augmentation}" in run.settings()
     assert resolve(compose_train(wanted)).augmentation.name == column.official_augmentation
     assert resolve(compose_train(wanted)).augmentation.mixing == "mixup"
     assert resolve(compose_train(wanted[:1])).augmentation.name == column.augmentation
@@ -358,7 +388,11 @@ def test_an_experiments_name_may_have_folders_but_none_outside(compose_train):
 
 
 # Of one data set, and of recipes with values for one method.
-NOT_IN_EACH_CONFIG = ("dataset.synthetic", *(f"recipe.{m}" for m in ("sgd", "adamw", "sam", "gnp")))
+NOT_IN_EACH_CONFIG = (
+    "recipe.official_2022_sharpness_batch",
+    "dataset.synthetic",
+    *(f"recipe.{m}" for m in ("sgd", "adamw", "sam", "gnp")),
+)
 
 
 def test_every_setting_of_the_schema_is_in_the_composed_config(compose_train):

@@ -6,13 +6,15 @@ import pytest
 import yaml
 from conftest import CONFIGS
 from hydra import initialize_config_dir
-from records import spec, write_record
+from records import add_predictions, predictions, spec, write_record
 
 from gnp.jobs import WantedConfigs, check_records, read_runs, wanted
 from gnp.settings.overrides import override
 from gnp.tables import TableSpec, collect
 from gnp.tracking import reading
 from gnp.tracking.reading import read_config, read_finished
+
+NAME = "predictions.npz"
 
 
 @pytest.fixture
@@ -38,9 +40,10 @@ def test_a_record_is_read_once_while_its_files_are_left_alone(tmp_path, reads):
     assert sorted(reads) == sorted(folders)
 
 
-@pytest.mark.parametrize("name", ["summary.json", "config.yaml", "metrics.jsonl"])
+@pytest.mark.parametrize("name", ["summary.json", "config.yaml", "metrics.jsonl", NAME])
 def test_a_record_that_was_changed_is_read_again(tmp_path, reads, name):
     folder = write_record(tmp_path, next(spec().runs()), [6.0, 5.0])
+    add_predictions(folder, predictions([0] * 20, [0] * 19 + [1], [0.1] * 20, [0.9] * 20))
     assert read_finished(folder).summary["final"]["test_error"] == 5.0
     before = (folder / name).read_bytes()
     (folder / name).write_bytes(before[:-9])

@@ -6,13 +6,15 @@ from hydra import compose, initialize_config_dir
 
 from gnp.jobs import choose_slots
 from gnp.settings import ConfigError
-from gnp.settings.job import JobSettings, StudyJobSettings, load, setting_names_of
+from gnp.settings.job import StudyJobSettings, TableJobSettings, load, setting_names_of
 from gnp.studies import StudySpec
 from gnp.tables import TableSpec
+from gnp.tuning import TuningSpec
 
 KINDS = [
-    ("reproduce_table", TableSpec, JobSettings),
+    ("reproduce_table", TableSpec, TableJobSettings),
     ("parameter_study", StudySpec, StudyJobSettings),
+    ("tune", TuningSpec, StudyJobSettings),
 ]
 
 
@@ -69,7 +71,7 @@ def test_a_study_is_planned_or_rendered():
 def test_every_name_of_a_script_is_known():
     names = setting_names_of(StudySpec, StudyJobSettings)
     assert {"root", "render_only", "study", "study.name", "study.alpha"} <= set(names)
-    assert "render_only" not in setting_names_of(TableSpec, JobSettings)
+    assert "render_only" not in setting_names_of(TableSpec, TableJobSettings)
 
 
 def test_gpus_that_are_wanted_must_be_there(monkeypatch):

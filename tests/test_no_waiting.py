@@ -19,6 +19,7 @@ from gnp.training import loop
 from gnp.training import run as run_module
 from gnp.training.distributed import Processes
 from gnp.training.loop import FiniteGuard, Meter, Schedules, train_epoch
+from gnp.training.predictions import Predicted
 
 CPU = torch.device("cpu")
 METHODS = {
@@ -100,7 +101,8 @@ def train(monkeypatch):
             run._train(1, steps.append)
             watch.strict = False
             run.model.register_forward_pre_hook(lambda *_: setattr(watch, "strict", True))
-            run._evaluate(data)
+            run._evaluate(data, predicted := Predicted(device))
+            assert [batch.shape[1] for batch in predicted._batches] == [0, 8]
         assert steps[:STEPS] == [1, 2, 3]
 
     return trained

@@ -13,6 +13,7 @@ from gnp.jobs import WantedConfigs
 from gnp.settings import unrecorded
 from gnp.studies import text as study_text
 from gnp.tables import text as table_text
+from gnp.tables.comparison_text import comparisons_csv, verdict_in_words
 from gnp.tracking.compare import VOLATILE, flatten, without
 
 RESULTS = ROOT / "results"
@@ -39,11 +40,15 @@ def test_a_table_is_whole_and_what_its_records_say(name):
     assert not table.missing
     assert not table.warnings
     assert table_text.to_csv(table) == (folder / "table.csv").read_text()
+    assert comparisons_csv(table) == (folder / "comparisons.csv").read_text()
     printed = (folder / "table.md").read_text()
     assert wanted.note in printed
+    markdown = table_text.to_markdown(table)
     for line in printed.splitlines():
         if line.startswith("|"):
-            assert line in table_text.to_markdown(table)
+            assert line in markdown
+    for line in verdict_in_words(table).splitlines():
+        assert line in printed
 
 
 @pytest.mark.parametrize("name", published("studies"))
@@ -100,15 +105,21 @@ UNNAMED = {
     "optimizer.probability": 1.0,
     "optimizer.climb_only_norms": False,
     "optimizer.climb_along": "gradient",
+    "dataset.label_noise": 0.0,
+    "dataset.noise_kind": "symmetric",
+    "dataset.noise_seed": 0,
     "augmentation.autoaugment": False,
     "augmentation.autoaugment_fill": 128,
     "augmentation.autoaugment_policy": "cifar10",
     "augmentation.autoaugment_translate": "cifar",
+    "augmentation.box_area": 1.0,
+    "augmentation.box_aspect": 4 / 3,
     "augmentation.mixing": None,
     "augmentation.mixing_alpha": 1.0,
     "augmentation.mixing_dominant": False,
     "augmentation.mixing_partner": "permutation",
     "augmentation.mixing_scope": "image",
+    "augmentation.rotation": 0.0,
     "optimizer.adaptive": False,
     "optimizer.adaptive_eta": 0.01,
     "optimizer.batch_statistics": "first",

@@ -11,14 +11,15 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from conftest import ROOT
+import yaml
+from conftest import CONFIGS, ROOT
 from records import PART, spec, write_record
 from rich.console import Console
 
 from gnp.report.numbers import format_statistic
 from gnp.settings.table import Method
 from gnp.statistics import Statistic
-from gnp.tables import Run, SpecError, collect, write_outputs
+from gnp.tables import Run, SpecError, TableSpec, collect, write_outputs
 from gnp.tables.published import Published, published_table
 from gnp.tables.text import to_csv, to_latex, to_markdown, to_terminal
 
@@ -114,8 +115,8 @@ def test_a_table_of_two_parts_is_two_grids_with_columns_of_their_own(tmp_path):
     text = to_markdown(two)
     assert text.count("| model | method |") == 2
     assert "| model | method | basic | best epoch† |\n" in text
-    assert to_latex(two).count(r"\begin{tabular}") == 2
-    assert len(to_terminal(two)) == 2
+    assert to_latex(two).count(r"\begin{tabular}") == 3  # with the comparisons
+    assert len(to_terminal(two)) == 3
     assert len(list(two.spec.runs())) == 12  # the second part's are among the first's
 
 
@@ -166,9 +167,9 @@ def test_formats():
 
 def test_markdown_has_numbers_published_values_and_missing_commands(table):
     text = to_markdown(table)
-    assert "| VGG16-BN ×1/8 | SGD | 6.00 ± 1.00 (3) | 5.74 ± 0.09 | +0.26 |" in text
-    assert "|  | GNP | **5.20 ± 1.31 (3)** | 4.88 ± 0.12 | +0.32 |" in text
-    assert "**4.25 (1 of 3)**" in text
+    assert "| VGG16-BN ×1/8 | SGD | 6.00 ± 1.00 (3) | 5.74 ± 0.09 | +0.26 " in text
+    assert "| 5.20 ± 1.31 (3) | 4.88 ± 0.12 | +0.32 \\[-2.88, +3.52\\] compatible |" in text
+    assert "| 4.25 (1 of 3) | 4.02 ± 0.08 | +0.23 |" in text  # one seed: no statement
     assert "Made up for a test." in text
     assert "chosen on those very images" in text
     for seed in (0, 2):
@@ -200,8 +201,8 @@ def test_latex_has_balanced_columns_and_no_raw_special_characters(table):
     text = to_latex(table)
     body = text[text.index(r"\toprule") :]
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert {row.count("&") for row in rows} == {9}
-    assert r"\textbf{5.20 $\pm$ 1.31 (3)}" in body
+    assert [row.count("&") for row in rows] == [9] * 3 + [9] * 3
+    assert r"5.20 $\pm$ 1.31 (3)" in body
     assert not re.search(r"(?<!\\)[%#_±×†—]", body)
 
 
@@ -347,7 +348,7 @@ def test_a_label_stands_once_among_rows_columns_and_methods():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"published": "table3"}, "no published table 'table3'; there are table1, table2"),
+        ({"published": "table3"}, "no published table 'table3'; there are table1, table2, third"),
         ({"rows": other("rows", experiment="f", published="VGG61")}, "table1 has no row 'VGG61'"),
         ({"columns": other("columns", dataset="c", published="C1")}, "has no column 'C1'"),
     ],
@@ -393,14 +394,44 @@ def test_one_seed_has_no_deviation():
     assert Statistic.of([]) is None
 
 
-def test_the_best_is_that_of_its_row_and_column(tmp_path):
-    rows = [PART["rows"][0], {**PART["rows"][0], "label": "other", "experiment": "f"}]
-    s = spec(rows=rows, seeds=[0])
-    errors = {("e", "sgd"): 5.0, ("e", "gnp"): 6.0, ("f", "sgd"): 2.0, ("f", "gnp"): 1.0}
-    for cell in s.cells():
-        error = errors[cell.row.experiment, cell.method.optimizer]
-        write_record(tmp_path, Run(cell, 0), [error + 10 * (cell.column.augmentation == "cutout")])
-    table = collect(s, tmp_path)
-    best = [cell for cell, result in table.cells.items() if table.is_best(result)]
-    assert len(best) == 4
-    assert {(c.row.experiment, c.method.optimizer) for c in best} == {("e", "sgd"), ("f", "gnp")}
+# ------------------------------------------------------------------- third parties' values
+
+
+def test_a_third_partys_value_has_a_column_where_there_is_one(tmp_path):
+    rows = [{"label": "WRN", "experiment": "e", "published": "WRN-28-10"}]
+    columns = [
+        {"label": "10", "dataset": "d", "augmentation": "basic", "published": "C10 basic"},
+        {"label": "100", "dataset": "e", "augmentation": "basic", "published": "C100 basic"},
+    ]
+    own = spec(rows=rows, columns=columns, also_published="third_parties")
+    text = to_markdown(collect(own, tmp_path))
+    head = next(line for line in text.splitlines() if line.startswith("| model"))
+    assert head.count("third party") == 1
+    assert head.index("| 100 |") < head.index("third party")
+    sgd = next(line for line in text.splitlines() if "| SGD |" in line)
+    assert "| 18.99 ± 0.12 | — | 19.94 |" in sgd
+    assert "third party: third parties' value" in text
+    assert "third party" not in to_markdown(collect(spec(rows=rows, columns=columns), tmp_path))
+
+
+def test_the_table_of_third_parties_has_their_values_and_their_sources():
+    text = (ROOT / "gnp/tables/published/third_parties.csv").read_text()
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert len(lines) == 8
+    assert all(line["source"].strip() for line in lines)
+    table = TableSpec.from_config(
+        yaml.safe_load((CONFIGS / "table/third_parties.yaml").read_text())
+    )
+    values = published_table("third_parties")
+    known = [
+        values.get((cell.row.published, cell.method.label, cell.column.published))
+        for cell in table.cells()
+    ]
+    assert [value and value.error for value in known] == [
+        4.68, 4.22, None, 7.97, 7.15, None, 30.68, 28.01, None,
+    ]  # fmt: skip
+
+
+def test_a_published_file_that_is_not_there_is_refused_as_the_other_one(tmp_path):
+    with pytest.raises(SpecError, match="no published table 'third'"):
+        spec(also_published="third")

@@ -12,10 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import PATIENCE, ROOT
 
+from gnp.tracking.predictions import read_predictions
 from gnp.training.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -105,6 +107,10 @@ def test_two_processes_give_the_result_of_one(tmp_path, settings):
         assert done.stdout.count("epoch 3/3") == 1  # only one of them speaks
     # Sums in another order, in float32, over a few dozen steps.
     assert_same(tmp_path / "1", tmp_path / "2", tolerance=2e-4)
+    one, two = (read_predictions(folder(tmp_path / str(n))) for n in (1, 2))
+    assert two.labels.tolist() == one.labels.tolist()
+    assert two.digest == one.digest
+    np.testing.assert_allclose(two.nll, one.nll, rtol=0.01, atol=1e-3)  # each in its place
     starts = json.loads((folder(tmp_path / "2") / "environment.json").read_text())
     assert [start["processes"] for start in starts] == [2]
 

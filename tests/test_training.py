@@ -70,6 +70,7 @@ def test_a_run_leaves_its_whole_record(tiny, tmp_path):
         "environment.json",
         "metrics.jsonl",
         "checkpoint.pt",
+        "predictions.npz",
         "summary.json",
     }
     assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["alpha"] == 0.8

@@ -195,7 +195,7 @@ def test_outputs_say_every_trial(tmp_path):
     assert lines[0]["r"] == ""
     markdown = to_markdown(tuning)
     assert "**3.00 (1)**" in markdown
-    assert "No test image was loaded." in markdown
+    assert "No test image was used." in markdown
     written = {path.name: path for path in write_outputs(tuning)}
     assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", "small.yaml"}
     ElementTree.fromstring(written["trials.svg"].read_text())

@@ -83,12 +83,13 @@ def test_no_two_files_import_each_other_even_by_a_detour():
     [
         ("gnp.errors", []),
         ("gnp.machine", []),
+        ("gnp.interruptions", []),
         ("gnp.files", ["gnp.errors", "gnp.machine"]),
         ("gnp.settings", ["gnp.errors"]),
         ("gnp.optim", []),
         ("models", []),
         ("gnp.data", ["gnp.settings", "gnp.errors", "gnp.files"]),
-        ("gnp.tracking", ["gnp.settings", "gnp.errors", "gnp.files"]),
+        ("gnp.tracking", ["gnp.settings", "gnp.errors", "gnp.files", "gnp.interruptions"]),
         (
             "gnp.jobs",
             [

@@ -15,7 +15,15 @@ import torch
 from gnp.benchmarks.results import Measured, markdown_table
 from gnp.tracking.checksums import file_checksum, with_checksum
 from gnp.tracking.compare import config_hash
-from gnp.tracking.reading import CHECKPOINT, CONFIG, ENVIRONMENT, METRICS, SUMMARY, read_finished
+from gnp.tracking.reading import (
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    METRICS,
+    PREDICTIONS,
+    SUMMARY,
+    read_finished,
+)
 from gnp.tracking.record import dump_yaml
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -91,7 +99,8 @@ def _write(
     (folder / ENVIRONMENT).write_text(
         json.dumps([with_checksum({**start, "config": config_hash(own)}) for start in starts])
     )
-    (folder / METRICS).write_bytes((like / METRICS).read_bytes())
+    for name in (METRICS, PREDICTIONS):
+        (folder / name).write_bytes((like / name).read_bytes())
     files = {
         name: file_checksum(folder / name) if name != CHECKPOINT else checksum
         for name, checksum in summary["files"].items()

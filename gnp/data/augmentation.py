@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnp.data.boxes import draw_angles, draw_boxes, turned_boxes, whole_images
 from gnp.data.mixing import box_mask, cutmix, draw_weights, mix_labels, mixup
 from gnp.settings import AugmentationSettings
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """AutoAugment, flip, pad and crop, normalise, mix, cut out: the order of the official code.
+    """AutoAugment, flip, pad and crop, box and rotation, normalise, mix, cut out: the order of the
+    official code.
 
     ``whole_epoch`` is AutoAugment, ``batch`` all that comes after it. What each setting does is
     said where it is defined. A square's centre is uniform over the image, and the square clipped at
@@ -67,7 +69,11 @@ class Augmentation:
         return self.erase(images, generator), targets
 
     def geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Flip and crop: uint8 or float (N, C, H, W) → the same shape and dtype."""
+        """Flip, crop, box and rotation: uint8 or float (N, C, H, W) → the same shape; the same
+        dtype, or float32 with a box or a rotation."""
+        return self.box(self.flip_and_crop(images, generator), generator)
+
+    def flip_and_crop(self, images: Tensor, generator: torch.Generator) -> Tensor:
         flip, pad = self.settings.flip, self.settings.crop_padding
         if not flip and not pad:
             return images
@@ -79,6 +85,20 @@ class Augmentation:
         if pad:
             offsets = torch.randint(-pad, pad + 1, (2, n), generator=generator, device=device)
         return flip_and_crop(images, flips, offsets, self.settings.padding_mode)
+
+    def box(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """A random box of each image, turned, at the image's size."""
+        chosen = self.settings
+        if chosen.box_area == 1 and not chosen.rotation:
+            return images
+        n, _, height, width = images.shape
+        if chosen.box_area == 1:
+            boxes = whole_images(n, (height, width), images.device)
+        else:
+            size = (height, width)
+            boxes = draw_boxes(n, size, chosen.box_area, chosen.box_aspect, generator)
+        angles = draw_angles(n, chosen.rotation, generator)
+        return turned_boxes(images, boxes, angles)
 
     def mix(
         self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator

@@ -3,7 +3,7 @@
 CIFAR is 150 MB as uint8: it lives on the device, and no worker process ever touches it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnp.data.digest import digest_of
 from gnp.data.errors import DataError
+from gnp.data.label_noise import noisy
 from gnp.data.sources import Images, load_source
 from gnp.settings import DatasetSettings
 
@@ -27,6 +28,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name these images and labels, in their order."""
+        return digest_of(self.images, self.labels)[:DIGEST_DIGITS]
+
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
 
@@ -36,7 +42,7 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A training split and the split that is evaluated each epoch.
+    """A training split, its labels as they are trained on, and the split that is evaluated.
 
     ``evaluated`` names the latter: "test", or "validation" where images were held out of the
     training set; then the test images are not even loaded to the device.
@@ -93,6 +99,7 @@ def arranged(
         evaluated = "validation"
     if per_class is not None or held_out:
         train = train.take(_first(order, held_out, per_class, "train_per_class"))
+    train = replace(train, labels=noisy(train.labels, settings))
     return ImageData(
         train=train.to(device),
         evaluation=evaluation.to(device),

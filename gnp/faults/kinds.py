@@ -24,7 +24,8 @@ from gnp.training.checkpoint import PREVIOUS
 
 REFUSALS = ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EMFILE", "ENOMEM", "ENOSYS", "EFBIG")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-RECORD = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "checkpoint.pt")
+RECORD = ("config.yaml", "environment.json", "metrics.jsonl", "predictions.npz")
+RECORD += ("summary.json", "checkpoint.pt")
 
 
 def killed(chaos: Chaos) -> int:

@@ -19,7 +19,7 @@ from gnp.faults.inside import Writes
 from gnp.jobs import pool, read_runs
 from gnp.jobs.job import Job
 from gnp.tables import TableSpec
-from gnp.tracking.reading import CONFIG
+from gnp.tracking.reading import CONFIG, PREDICTIONS
 from gnp.training.checkpoint import Unusable, read_checkpoint
 
 TABLE = SCRIPTS.parent / "configs/table/quickstart.yaml"
@@ -127,14 +127,15 @@ class Chaos:
         self.say(f"{len(self.runs)} runs in peace; a run meets {len(self.writes)} kinds of writes")
 
     def numbers(self, run: Job, root: Path):
-        """All of a finished run's numbers but the clock's, or None."""
+        """All of a finished run's numbers but the clock's, and its predictions; or None."""
         records = read_runs([run], root)
         if not records.finished:
             return None
         record = records.finished[0]
         lines = [{k: v for k, v in m.items() if "seconds" not in k} for m in record.metrics]
         clock = ("seconds", "finished", "files", "sha256")
-        return lines, {k: v for k, v in record.summary.items() if k not in clock}
+        predictions = record.summary.get("files", {}).get(PREDICTIONS)  # their checksum, proven
+        return lines, {k: v for k, v in record.summary.items() if k not in clock}, predictions
 
     def left(self) -> list[Job]:
         """The runs that are not finished."""

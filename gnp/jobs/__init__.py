@@ -4,7 +4,14 @@ Tables and studies are lists of jobs; this package knows neither, and needs no t
 """
 
 from gnp.jobs.check import check_records
-from gnp.jobs.finished import FinishedRun, Records, differences, read_runs, read_series
+from gnp.jobs.finished import (
+    FinishedRun,
+    Records,
+    differences,
+    read_runs,
+    read_runs_ahead,
+    read_series,
+)
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Pool
 from gnp.jobs.result import SeedsResult, SeriesResult
@@ -30,6 +37,7 @@ __all__ = [
     "differences",
     "gpu_slots",
     "read_runs",
+    "read_runs_ahead",
     "read_series",
     "refuse_to_pass_over",
     "reproduce",

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from gnp.jobs.finished import FinishedRun, Records, read_runs
+from gnp.jobs.finished import FinishedRun, Records, read_runs, read_runs_ahead
 from gnp.jobs.job import Job
 from gnp.jobs.same_data import DataDigests
 from gnp.jobs.wanted import SeriesMismatch, Wanted
@@ -31,6 +31,7 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
     wanted(runs[-1])
     recorded = [run for run in runs if os.path.exists(run.folder(root) / SUMMARY)]
     with DataDigests(wanted(run)["dataset"] for run in recorded) as digests:
+        read_runs_ahead(recorded, root, wanted)
         records = read_runs(runs, root, wanted, unrecorded())
         _refuse_other_configs(spec, runs, root, wanted, records)
         _refuse_other_data(records.finished, wanted, digests)

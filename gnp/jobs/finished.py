@@ -1,15 +1,18 @@
 """What the records under a results root say of runs: which are finished, and with what."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gnp.jobs.job import Job
 from gnp.jobs.wanted import SeriesMismatch, Wanted
+from gnp.tracking.ahead import read_ahead
 from gnp.tracking.compare import config_difference
-from gnp.tracking.reading import DamagedRecord, FinishedRecord, read_finished
+from gnp.tracking.reading import SUMMARY, DamagedRecord, FinishedRecord, read_finished
 
 Cell = TypeVar("Cell", bound=Hashable)
 
@@ -49,6 +52,10 @@ class FinishedRun:
     @property
     def error_name(self) -> str:
         return f"{self.summary['evaluated']}_error"
+
+    @property
+    def loss_name(self) -> str:
+        return f"{self.summary['evaluated']}_loss"
 
     @property
     def error(self) -> float:
@@ -114,6 +121,28 @@ def find_record(
     ):
         return OtherRun(run, folder, difference)
     return FinishedRun(run, record)
+
+
+def read_runs_ahead(
+    runs: Iterable[Job],
+    root: str | Path,
+    wanted: Wanted,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
+    """Let other processes read the records of runs, if they are many, while the configs that they
+    will be compared with are composed here, and ``meanwhile`` is called. No result and no error is
+    different after it."""
+    folders = {run: run.folder(root) for run in runs}
+    recorded = {run: f for run, f in folders.items() if os.path.exists(f / SUMMARY)}
+    one_of_each_cell = {folder.parent: run for run, folder in recorded.items()}.values()
+
+    def prepare() -> None:
+        meanwhile()
+        for run in one_of_each_cell:
+            with suppress(Exception):  # it is raised again when that config is asked for
+                wanted(run)
+
+    read_ahead(list(recorded.values()), prepare)
 
 
 def read_runs(

@@ -49,6 +49,7 @@ def reproduce(
     how: JobSettings,
     train: Path,
     render: Callable[[Wanted], Sequence[str]],
+    more: Callable[[Wanted], Sequence[Job]] = lambda wanted: (),
 ) -> None:
     """Train what is missing, then render what is there. A dry run shows what would be trained.
     With a cluster, hand it to that.
@@ -59,6 +60,7 @@ def reproduce(
         train: the training script.
         render: writes and shows the outputs, given what records are compared with; returns the
             warnings about records that are left out.
+        more: called when all are trained; all runs that are wanted then, or none.
 
     Raises:
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
@@ -75,6 +77,10 @@ def reproduce(
     failed, left = train_missing(spec, runs, how, train, wanted, records)
     if how.dry_run:
         return
+    while not failed and not left and (further := more(wanted)):
+        runs = further
+        records = check_records(spec, runs, how.root, wanted)
+        failed, left = train_missing(spec, runs, how, train, wanted, records)
     if left and not failed:
         print(f"{len(left)} runs are left to the processes that have them; the last one renders")
         return

@@ -19,6 +19,16 @@ class AugmentationSettings(Section):
     padding_mode: Literal["reflect", "zeros"] = setting(
         "reflect", "what lies outside: the image mirrored about its border pixel, or black"
     )
+    box_area: float = setting(
+        1.0,
+        "take a random box of at least this share of the image, at the image's size; 1 takes all",
+        gt=0,
+        le=1,
+    )
+    box_aspect: float = setting(4 / 3, "the box's width/height is from 1/this to this", ge=1, le=4)
+    rotation: float = setting(
+        0.0, "turn the box by up to so many degrees either way; black outside", ge=0, le=180
+    )
     cutout: int = setting(
         0, "side of the square that is set to the mean colour", expected="≥ 0 pixels", ge=0
     )

@@ -12,11 +12,13 @@ from gnp.settings.messages import ConfigError, checked, suggest
 from gnp.settings.recipe import unread_names
 from gnp.settings.run import Config
 
+OFFICIAL = "official"  # what the names of presets of the authors' code begin with
+
 
 def _by_fidelity(fidelity: str, usual: str, official: str) -> str:
     """``${by_fidelity:${fidelity},a,b}`` in a defaults list: choose b where the fidelity is the
-    official code's, else a. What the command line names comes before both."""
-    return official if fidelity == "official" else usual
+    official code's of any year, else a. What the command line names comes before both."""
+    return official if fidelity.startswith(OFFICIAL) else usual
 
 
 OmegaConf.register_new_resolver("by_fidelity", _by_fidelity, replace=True)

@@ -58,6 +58,19 @@ class DatasetSettings(Section):
         ge=0,
     )
     subset_seed: int = setting(0, "which images these two draw", **SEED)
+    # Of what is trained on only: an error on labels that are right is what the test set measures,
+    # so that is what validation images choose settings by, too.
+    label_noise: float = setting(
+        0.0,
+        "share of each class's training labels made wrong: train and fit errors are against them",
+        ge=0,
+        le=1,
+    )
+    noise_kind: Literal["symmetric", "pairs"] = setting(
+        "symmetric",
+        "wrong labels are any other class's, or go by CIFAR-10's pairs (gnp/data/label_noise.py)",
+    )
+    noise_seed: int = setting(0, "which labels are made wrong, and how", **SEED)
     synthetic_seed: int = setting(0, "which pictures the source synthetic draws", **SEED)
     synthetic_train_per_class: int = setting(
         200, "training pictures it draws of each class", **DRAWN
@@ -71,6 +84,19 @@ class DatasetSettings(Section):
             unread = self.source in KNOWN and self.source not in sources
             if unread and getattr(self, name) != field.get_default():
                 raise PydanticCustomError("custom", "{what}", {"what": no_such(self.source, name)})
+        return self
+
+    @model_validator(mode="after")
+    def _has_classes_to_be_confused(self) -> "DatasetSettings":
+        what = None
+        if self.label_noise and self.num_classes < 2:
+            what = "label_noise needs two classes at least; set it to 0"
+        if self.label_noise and self.noise_kind == "pairs":
+            has = f"{self.num_classes} classes" if self.num_classes != 10 else "the synthetic ones"
+            if self.num_classes != 10 or self.source == "synthetic":
+                what = f"noise_kind=pairs is of CIFAR-10's classes, not of {has}; use symmetric"
+        if what is not None:
+            raise PydanticCustomError("custom", "{what}", {"what": what})
         return self
 
 

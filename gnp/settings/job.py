@@ -91,6 +91,23 @@ class JobSettings(Section):
         return self
 
 
+class TableJobSettings(JobSettings):
+    until: Literal["trained", "decided"] = setting(
+        "trained",
+        "decided: add seeds, cell by cell, until each comparison is decided or has max_seeds; by a "
+        "rule that may look after each and is wrong in 5 % of tables without a difference",
+    )
+    min_seeds: int = setting(5, "with until=decided: before the first look", ge=2, le=1000)
+    max_seeds: int = setting(30, "with until=decided: at most", ge=2, le=1000)
+
+    @model_validator(mode="after")
+    def _seeds_are_possible(self) -> "TableJobSettings":
+        if self.min_seeds > self.max_seeds:
+            what = f"min_seeds={self.min_seeds} is above max_seeds={self.max_seeds}; set both"
+            raise PydanticCustomError("custom", "{what}", {"what": what})
+        return self
+
+
 class StudyJobSettings(JobSettings):
     """A study has one script for training and rendering; a table has two."""
 

@@ -28,6 +28,12 @@ class Recipe(Section):
     official_weight_decay_in: Literal["update", "loss"] = setting(
         help="where the official code decays with this base"
     )
+    official_2022_max_grad_norm: float = setting(
+        help="what fidelity=official_2022 clips the gradient to with this base"
+    )
+    official_2022_sharpness_batch: int = setting(
+        help="images that climb together with fidelity=official_2022"
+    )
     lr: float = setting(help="of each method that has none of its own")
     weight_decay: float = setting(help="of each method that has none of its own")
     sgd: BaseRecipe = setting(help="with optimizer=sgd")

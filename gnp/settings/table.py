@@ -35,7 +35,8 @@ class Column(Section):
     published: str | None = setting(None, "its name in the published table, if it has one")
     official_augmentation: FolderName | None = setting(
         None,
-        "takes the augmentation's place with fidelity=official, where the authors' code differs",
+        "takes the augmentation's place with fidelity=official or official_2022, where the "
+        "authors' code differs",
     )
     experiment_suffix: str = setting(
         "", "added to the row's experiment where this column has a recipe of its own"
@@ -78,6 +79,24 @@ class Part(Section):
     published: str | None = setting(
         None, "a file of gnp/tables/published whose values stand beside ours"
     )
+    also_published: str | None = setting(
+        None, "another one, whose values of the same models and columns have a column of their own"
+    )
+    compared_with: list[str] | None = setting(
+        None,
+        "labels of methods with which each other one is compared; null: the first one that is "
+        "neither sam nor gnp, and the first sam",
+        expected="a list of labels or null",
+    )
+
+    @property
+    def references(self) -> list[Method]:
+        """The methods with which the others are compared, in that order."""
+        if self.compared_with is not None:
+            methods = {method.label: method for method in self.methods}
+            return [methods[label] for label in self.compared_with]
+        bases = [m for m in self.methods if m.optimizer not in ("sam", "gnp")]
+        return [*bases[:1], *[m for m in self.methods if m.optimizer == "sam"][:1]]
 
 
 class TableSettings(Series):
@@ -117,6 +136,14 @@ class TableSettings(Series):
                     )
         for name, values in lists.items():
             self._refuse_empty_or_twice(name, values)
+        for name, part in self.parts.items():
+            labels = [method.label for method in part.methods]
+            for label in (known := part.compared_with or []):
+                if label not in labels or known.count(label) > 1:
+                    raise self._wrong(
+                        f"parts.{name}.compared_with has {label!r}; it takes the labels of its "
+                        f"methods, each once: {', '.join(labels)}"
+                    )
         if self.error_of not in ("last", "best"):
             raise self._wrong(f"error_of={self.error_of}: expected last or best")
         for column in (column for part in self.parts.values() for column in part.columns):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gnp.jobs import Wanted
+from gnp.jobs import Wanted, read_runs_ahead
+from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
@@ -23,6 +24,7 @@ def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> list[str
         StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
+    read_runs_ahead(spec.runs(), root, wanted, import_matplotlib)
     study = collect(spec, root, command, wanted, unrecorded())
     show(console, study, [to_terminal(study)], notes(study), write_outputs)
     return study.warnings

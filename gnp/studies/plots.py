@@ -1,21 +1,22 @@
 """The figures of a parameter study: curves over r, one for each α, and a heat map."""
 
+from __future__ import annotations
+
 import math
 import statistics
 import textwrap
 from dataclasses import dataclass
-
-from matplotlib import colormaps, rc_context
-from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import NullLocator
+from typing import TYPE_CHECKING
 
 from gnp.report.figures import STYLE, to_png, to_svg
 from gnp.report.numbers import MISSING
 from gnp.settings.study import number
 from gnp.studies.collect import StudyResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
 
 # The two ends have colours of their own, as in the paper's figure; between them light to dark blue.
 STANDARD, SAM, BETWEEN = "#D55E00", "#222222", "YlGnBu"
@@ -32,6 +33,10 @@ class Picture:
 def curves(study: StudyResult) -> Picture:
     """Error over r, one curve for each α above 0; α = 0 is a horizontal line. Bars and its band
     are ± one standard deviation."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
+
     spec = study.spec
     above = [alpha for alpha in spec.alpha if alpha > 0]
     with rc_context(STYLE):
@@ -59,6 +64,9 @@ def curves(study: StudyResult) -> Picture:
 
 def heatmap(study: StudyResult) -> Picture:
     """Mean error at each r and α as colour and number, the best framed."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     spec = study.spec
     rows, columns = len(spec.alpha), len(spec.r)
     with rc_context(STYLE):
@@ -89,6 +97,8 @@ def heatmap(study: StudyResult) -> Picture:
 
 def colour(alpha: float) -> str | tuple[float, ...]:
     """0 and 1 have their own; an α between them has a blue, the darker the larger."""
+    from matplotlib import colormaps
+
     ends = {0: STANDARD, 1: SAM}
     return ends.get(alpha) or colormaps[BETWEEN](0.3 + 0.6 * alpha)
 
@@ -102,6 +112,8 @@ def colour_range(means: list[float]) -> tuple[Normalize, bool]:
     """From the lowest mean to the highest, and whether means lie above it: one far above the rest
     (a run that did not learn) would leave them all one colour, so the range ends at three times
     the median's distance from the lowest."""
+    from matplotlib.colors import Normalize
+
     if not means:
         return Normalize(0, 1), False
     low, high = min(means), max(means)
@@ -128,6 +140,8 @@ def _curve(axis: Axes, study: StudyResult, alpha: float, shift: float) -> None:
 
 
 def _cell(axis: Axes, x: int, y: int, study: StudyResult, r: float, alpha: float, image) -> None:
+    from matplotlib.patches import Rectangle
+
     result = study.at(r, alpha)
     if result.error is None:
         axis.text(x, y, MISSING, ha="center", va="center", color="#888888")

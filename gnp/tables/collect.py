@@ -6,61 +6,47 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gnp.jobs import SeedsResult, SeriesResult, Wanted, differences, read_series
-from gnp.statistics import Statistic, is_lowest
-from gnp.tables.published import Published, published_table
+from gnp.jobs import FinishedRun, SeriesResult, Wanted, differences, read_series
+from gnp.statistics.sequential import FIXED_SEEDS
+from gnp.statistics.verdict import Rule
+from gnp.tables.cell_result import CellResult
+from gnp.tables.comparisons import Comparison, compare, compared_methods
+from gnp.tables.predictions import Judged, judged
+from gnp.tables.published import published_table
 from gnp.tables.spec import Cell, Run, TableSpec
-
-
-@dataclass(frozen=True)
-class CellResult(SeedsResult):
-    """A cell's runs. ``error_of`` says which epoch's error is compared: "last" or "best"."""
-
-    cell: Cell
-    published: Published | None
-    error_of: str = "last"
-
-    @cached_property
-    def errors(self) -> list[float]:
-        """The errors (%) that are compared, one a finished seed."""
-        return [f.error if self.error_of == "last" else f.best_error for f in self.finished]
-
-    @cached_property
-    def best(self) -> Statistic | None:
-        return Statistic.of([f.best_error for f in self.finished])
-
-    @cached_property
-    def fit(self) -> Statistic | None:
-        """Error (%) on the training images, without augmentation and dropout."""
-        return Statistic.of([f.summary["final"]["fit_error"] for f in self.finished])
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus the published mean, in percentage points."""
-        if self.error is None or self.published is None:
-            return None
-        return self.error.mean - self.published.error
+from gnp.tracking.damage import DamagedRecord
 
 
 @dataclass(frozen=True)
 class TableResult(SeriesResult):
-    """A table's cells with what the records say of them."""
+    """A table's cells with what the records say of them. ``rule`` is what decides between them."""
 
     spec: TableSpec
     cells: dict[Cell, CellResult]
+    rule: Rule
 
     @property
     def results(self) -> Collection[CellResult]:
         return self.cells.values()
 
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Of each row and column the methods with those that they are compared with, each once,
+        row by row."""
+        pairs: dict[tuple[Cell, Cell], None] = {}
+        for part in self.spec.parts.values():
+            for row in part.rows:
+                for column in part.columns:
+                    for methods in compared_methods(part):
+                        ours, reference = (self.spec.cell(row, column, m) for m in methods)
+                        if (reference, ours) not in pairs:
+                            pairs[ours, reference] = None
+        return compare([(self.cells[a], self.cells[b]) for a, b in pairs], self.rule)
+
     def is_best(self, result: CellResult) -> bool:
-        """Whether its method has the lowest mean of its row and column."""
-        rivals = (
-            other.error
-            for cell, other in self.cells.items()
-            if (cell.row, cell.column) == (result.cell.row, result.cell.column)
-        )
-        return is_lowest(result.error, rivals)
+        """Whether it takes part in comparisons, and all of them are decided for it."""
+        own = [c for c in self.comparisons if result is c.ours or result is c.reference]
+        return bool(own) and all(c.winner() is result for c in own)
 
 
 def collect(
@@ -69,21 +55,24 @@ def collect(
     command: str | None = None,
     wanted: Wanted | None = None,
     unrecorded: Mapping[str, Any] = {},
+    rule: Rule = FIXED_SEEDS,
 ) -> TableResult:
     """Read the records of all runs of a table; ``command`` is printed as what made it.
 
     Records that are damaged, or were made with another config than ``wanted``, are left out and
     named in ``warnings``. Without ``wanted`` the seeds of each cell are compared with one another.
-    ``unrecorded`` is what a record that does not name a setting was made with.
+    ``unrecorded`` is what a record that does not name a setting was made with. ``rule`` decides
+    between methods: ``Sequential`` where seeds were added until it did.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
     """
     root = Path(root)
     command = command or f"python scripts/reproduce_table.py table={spec.name} root={root}"
-    published = {}
+    published, also_published = {}, {}
     for part in spec.parts.values():
         published |= published_table(part.published) if part.published else {}
+        also_published |= published_table(part.also_published) if part.also_published else {}
     runs = {cell: [Run(cell, seed) for seed in spec.seeds_of(cell)] for cell in spec.cells()}
     read, warnings = read_series(runs, root, wanted, unrecorded)
     cells = {}
@@ -92,9 +81,23 @@ def collect(
             warnings += differences(records.finished, _without_seed, unrecorded)
         key = (cell.row.published, cell.method.label, cell.column.published)
         cells[cell] = CellResult(
-            records.finished, records.missing, cell, published.get(key), spec.error_of
+            records.finished,
+            records.missing,
+            cell,
+            published.get(key),
+            spec.error_of,
+            tuple(_judged(f, warnings) for f in records.finished),
+            also_published.get(key),
         )
-    return TableResult(spec, root, warnings, command, cells)
+    return TableResult(spec, root, warnings, command, cells, rule)
+
+
+def _judged(run: FinishedRun, warnings: list[str]) -> Judged | None:
+    try:
+        return judged(run)
+    except DamagedRecord as error:
+        warnings.append(f"{error}; these predictions are left out")
+        return None
 
 
 def _without_seed(config: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from html import escape
 
 from gnp.report.numbers import format_statistic
-from gnp.tables.collect import CellResult, TableResult
+from gnp.tables.cell_result import CellResult
+from gnp.tables.collect import TableResult
 from gnp.tables.text import make_grids, notes
 
 STYLE = """

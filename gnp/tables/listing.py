@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gnp.report.files import csv_text
+from gnp.tracking.ahead import read_ahead
 from gnp.tracking.compare import VOLATILE, flatten, without
 from gnp.tracking.reading import DamagedRecord, read_finished
 
@@ -26,9 +27,11 @@ def list_runs(
     """
     runs, complaints = [], []
     known = flatten(without(unrecorded, VOLATILE))
-    for file in sorted(Path(root, "runs").glob("**/summary.json")):
+    folders = [file.parent for file in sorted(Path(root, "runs").glob("**/summary.json"))]
+    read_ahead(folders)
+    for folder in folders:
         try:
-            record = read_finished(file.parent)
+            record = read_finished(folder)
         except DamagedRecord as error:
             complaints.append(f"{error}; it is left out")
             continue

@@ -4,27 +4,34 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gnp.jobs import Wanted
+from gnp.jobs import Wanted, read_runs_ahead
+from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
+from gnp.statistics.sequential import FIXED_SEEDS
+from gnp.statistics.verdict import Rule
 from gnp.tables.collect import TableResult, collect
+from gnp.tables.comparison_text import comparisons_csv
 from gnp.tables.html import to_html
 from gnp.tables.plots import learning_curves
 from gnp.tables.spec import TableSpec
 from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
 
 
-def render(spec: TableSpec, root: str, command: str, wanted: Wanted) -> list[str]:
+def render(
+    spec: TableSpec, root: str, command: str, wanted: Wanted, rule: Rule = FIXED_SEEDS
+) -> list[str]:
     """Read the records, print the table, write the outputs, print their paths. Returns warnings
-    about records that are left out.
+    about records that are left out. ``rule`` decides between methods.
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
         StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
-    table = collect(spec, root, command, wanted, unrecorded())
+    read_runs_ahead(spec.runs(), root, wanted, import_matplotlib)
+    table = collect(spec, root, command, wanted, unrecorded(), rule)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), write_outputs)
     return table.warnings
@@ -38,6 +45,7 @@ def write_outputs(table: TableResult) -> list[Path]:
         {
             "table.md": to_markdown(table),
             "table.csv": to_csv(table),
+            "comparisons.csv": comparisons_csv(table),
             "table.tex": to_latex(table),
             "curves.svg": curves,
             "report.html": to_html(table, curves),

@@ -1,16 +1,18 @@
 """Learning curves of a table as SVG text, to stand in a page or in a file."""
 
-import statistics
+from __future__ import annotations
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+import statistics
+from typing import TYPE_CHECKING
 
 from gnp.report.figures import STYLE, to_svg
-from gnp.tables.collect import CellResult, TableResult
+from gnp.tables.cell_result import CellResult
+from gnp.tables.collect import TableResult
 from gnp.tables.spec import Cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -22,6 +24,10 @@ def learning_curves(table: TableResult) -> str:
 
     Lines are means over seeds, bands reach from the lowest to the highest seed.
     """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     spec = table.spec
     panels = [(part, row) for part in spec.parts.values() for row in part.rows]
     rows, columns = len(panels), max(len(part.columns) for part in spec.parts.values())

@@ -1,4 +1,4 @@
-"""The paper's numbers (Tables 1 and 2 of arXiv 2202.03599), as data."""
+"""Published numbers, as data: the paper's (arXiv 2202.03599, Tables 1 and 2) and third parties'."""
 
 import csv
 from dataclasses import dataclass
@@ -7,12 +7,19 @@ from pathlib import Path
 
 from gnp.settings.table import SpecError
 
+PAPER = "the paper's value (arXiv 2202.03599)", "the paper's"
+# What the values of a file are, as notes say it; a file of third parties has its sources in it.
+WHOSE = {
+    "table1": PAPER,
+    "table2": PAPER,
+    "third_parties": ("third parties' value (gnp/tables/published/third_parties.csv)", "theirs"),
+}
 FOLDER = Path(__file__).parent / "published"
 
 
 @dataclass(frozen=True)
 class Published:
-    """Test error in %; ``std`` is None where the paper prints none."""
+    """Test error in %; ``std`` is None where none was printed."""
 
     error: float
     std: float | None

@@ -2,13 +2,14 @@
 
 import shlex
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from gnp.jobs.job import Job
+from gnp.settings.compose import OFFICIAL
 from gnp.settings.overrides import override
 from gnp.settings.table import Column, Method, Part, Row, SpecError, TableSettings
 from gnp.tables.published import published_table
@@ -16,6 +17,8 @@ from gnp.tables.published import published_table
 
 class TableSpec(TableSettings):
     """A table's settings, and which cells and runs they make."""
+
+    _counts: dict["Cell", int] | None = PrivateAttr(None)  # seeds of each cell; None: as listed
 
     @model_validator(mode="after")
     def _cells_have_places_of_their_own(self) -> "TableSpec":
@@ -35,12 +38,13 @@ class TableSpec(TableSettings):
     @model_validator(mode="after")
     def _published_values_exist(self) -> "TableSpec":
         for part in self.parts.values():
-            if not part.published:
-                continue
             try:
-                known = published_table(part.published)
+                files = (part.published, part.also_published)
+                known, _ = (name and published_table(name) for name in files)
             except SpecError as error:
                 raise self._wrong(str(error)) from error
+            if not known:
+                continue
             for kind, entries, names in (
                 ("row", part.rows, [model for model, _, _ in known]),
                 ("column", part.columns, [column for _, _, column in known]),
@@ -61,7 +65,10 @@ class TableSpec(TableSettings):
         for row in part.rows:
             for method in part.methods:
                 for column in part.columns:
-                    yield Cell(row, column, method, self.fidelity)
+                    yield self.cell(row, column, method)
+
+    def cell(self, row: Row, column: Column, method: Method) -> "Cell":
+        return Cell(row, column, method, self.fidelity)
 
     def runs(self) -> Iterator["Run"]:
         """Seed by seed, so that a table that is stopped early has every cell at least once."""
@@ -71,7 +78,22 @@ class TableSpec(TableSettings):
                     yield Run(cell, seed)
 
     def seeds_of(self, cell: "Cell") -> list[int]:
-        return self.seeds[: cell.column.seeds]
+        own = self.seeds[: cell.column.seeds]
+        return own if self._counts is None else own[: self._counts[cell]]
+
+    @property
+    def grows(self) -> bool:
+        """Whether each cell has a number of seeds of its own, which its comparisons asked for."""
+        return self._counts is not None
+
+    def with_seeds(self, seeds: list[int]) -> "TableSpec":
+        return self.model_copy(update={"seeds": seeds})
+
+    def grown(self, counts: Mapping["Cell", int]) -> "TableSpec":
+        """With the first ``counts[cell]`` seeds of each cell, and no others in ``seeds``."""
+        new = self.with_seeds(self.seeds[: max(counts.values())])
+        new._counts = dict(counts)
+        return new
 
 
 @dataclass(frozen=True)
@@ -90,7 +112,7 @@ class Cell:
 
     @property
     def augmentation(self) -> str:
-        official = self.column.official_augmentation if self.fidelity == "official" else None
+        official = self.column.official_augmentation if self.fidelity.startswith(OFFICIAL) else None
         return official or self.column.augmentation
 
     @property

@@ -3,18 +3,42 @@
 All of them are made from one grid of strings, so that they cannot say different things.
 """
 
+from collections.abc import Iterator
+
 from rich.table import Table
 
 from gnp.report.files import csv_text
 from gnp.report.grid import Entry, Grid, Line
 from gnp.report.latex import comment, tabular
 from gnp.report.markdown import page
-from gnp.report.numbers import MISSING, format_statistic, unrounded, unrounded_statistic
+from gnp.report.numbers import (
+    MISSING,
+    format_interval,
+    format_statistic,
+    unrounded,
+    unrounded_statistic,
+)
 from gnp.report.terminal import grid_table, natural_width
-from gnp.tables.collect import CellResult, TableResult
+from gnp.settings.table import Column
+from gnp.tables.cell_result import CellResult
+from gnp.tables.collect import TableResult
+from gnp.tables.comparison_text import (
+    CALIBRATION,
+    GAP,
+    LOWER,
+    NEEDED,
+    NEW_IMAGES,
+    NLL,
+    P,
+    comparison_notes,
+    comparisons_grid,
+    verdict_in_words,
+)
+from gnp.tables.published import WHOSE, Published
 from gnp.tables.spec import Part, TableSpec
 
-BEST_EPOCH = "best epoch†"
+BEST_EPOCH, ALSO = "best epoch†", "third party"
+LEFT_TO_FILES = (BEST_EPOCH, ALSO, CALIBRATION, NLL, P, NEW_IMAGES, LOWER, NEEDED, GAP)
 CSV_COLUMNS = (
     "model",
     "method",
@@ -29,36 +53,57 @@ CSV_COLUMNS = (
     "published",
     "published_std",
     "difference",
+    "difference_low",
+    "difference_high",
+    "agreement",
+    "nll",
+    "nll_std",
+    "calibration_error",
+    "calibration_error_std",
     "errors",
 )
 
 
-def format_published(result: CellResult) -> str:
-    if result.published is None:
+def format_published(value: Published | None) -> str:
+    if value is None:
         return MISSING
-    std = result.published.std
-    return f"{result.published.error:.2f}" + ("" if std is None else f" ± {std:.2f}")
+    return f"{value.error:.2f}" + ("" if value.std is None else f" ± {value.std:.2f}")
 
 
 def format_difference(result: CellResult) -> str:
-    return MISSING if result.difference is None else f"{result.difference:+.2f}"
+    """ "+0.26 [-0.31, +0.83] compatible", without what there is no statement of."""
+    if result.difference is None:
+        return MISSING
+    text = f"{result.difference:+.2f}"
+    if (agreement := result.agreement) is None:
+        return text
+    return f"{text} {format_interval(agreement.interval)} {agreement.statement}"
 
 
 def make_grids(table: TableResult) -> list[Grid]:
     """A grid for each part, models × methods down, columns across; for each column our error, the
-    published value and the difference where the part has published values, and the best epoch's
-    error."""
-    return [_make_grid(table, part) for part in table.spec.parts.values()]
+    published value and the difference where the part has published values, NLL and calibration
+    error where there are any, and the best epoch's error. At last, one of the comparisons."""
+    comparisons = comparisons_grid(table)
+    return [
+        *(_make_grid(table, part) for part in table.spec.parts.values()),
+        *([] if comparisons is None else [comparisons]),
+    ]
 
 
 def _make_grid(table: TableResult, part: Part) -> Grid:
     spec = table.spec
     headers = ["model", "method"]
+    results = [table.cells[cell] for cell in spec.cells_of(part)]
+    further = [name for name, known in ((NLL, [r.nll for r in results]),
+                                        (CALIBRATION, [r.calibration_error for r in results]))
+               if any(known)]  # fmt: skip
     for column in part.columns:
         headers.append(column.label)
         if part.published:
             headers += ["published", "difference"]
-        headers.append(BEST_EPOCH)
+        headers += [ALSO] if _has_further(table, part, column) else []
+        headers += [*further, BEST_EPOCH]
     lines: list[Line] = []
     for cell in spec.cells_of(part):
         if cell.column == part.columns[0]:
@@ -70,34 +115,68 @@ def _make_grid(table: TableResult, part: Part) -> Grid:
         text = format_statistic(result.error, seeds)
         entries.append(Entry(text, table.is_best(result)))
         if part.published:
-            entries.append(Entry(format_published(result)))
+            entries.append(Entry(format_published(result.published)))
             entries.append(Entry(format_difference(result)))
+        if _has_further(table, part, cell.column):
+            entries.append(Entry(format_published(result.also_published)))
+        if NLL in further:
+            entries.append(Entry(format_statistic(result.nll, seeds, digits=3)))
+        if CALIBRATION in further:
+            entries.append(Entry(format_statistic(result.calibration_error, seeds)))
         entries.append(Entry(format_statistic(result.best, seeds)))
     return Grid(headers, lines, label_columns=2)
 
 
 def notes(table: TableResult) -> list[str]:
-    """What must be read with the numbers."""
+    """What must be read with the numbers; at last the verdict."""
     spec = table.spec
+    results = table.results
     lines = [
         spec.note,
         f"{table.evaluated.capitalize()} error in % of the {spec.error_of} epoch's weights: mean ± "
-        f"sample standard deviation (number of seeds), {_seeds(spec)}. Bold: the lowest mean of "
-        f"its model and column.",
+        f"sample standard deviation (number of seeds), {_seeds(spec)}. Bold: decided to be "
+        f"below every method that it is compared with.",
         f"† {BEST_EPOCH.rstrip('†')}: the lowest {table.evaluated} error of any epoch. It was "
         f"chosen on those very images, so it is no estimate of anything; it is here to compare "
         f"with papers that report it.",
     ]
-    if any(part.published for part in spec.parts.values()):
+    lines += _published_notes(spec)
+    if any(result.nll for result in results):
+        lines.append(f"{NLL}: mean −log probability of the true class in nats, last epoch.")
+    if any(result.calibration_error for result in results):
         lines.append(
-            "published: the paper's value (arXiv 2202.03599); difference: ours minus the paper's, "
-            "in percentage points."
+            f"{CALIBRATION}: expected calibration error in percentage points, 15 bins of equal "
+            f"width (Guo et al. 2017), last epoch."
         )
-    return lines
+    verdict = verdict_in_words(table)
+    return [*lines, *comparison_notes(table), *([] if verdict is None else [verdict])]
+
+
+def _published_notes(spec: TableSpec) -> Iterator[str]:
+    parts = spec.parts.values()
+    for what, whose in dict.fromkeys(WHOSE[part.published] for part in parts if part.published):
+        yield (
+            f"published: {what}; difference: ours minus {whose}, "
+            "in percentage points. Where both have a standard deviation, and ours three seeds, its "
+            "95 % interval follows (Welch's, as for two published runs; their number is unknown): "
+            "different where it leaves out 0; compatible where the error of our mean alone holds "
+            "0; open between, where it depends on that number."
+        )
+    for what, _ in dict.fromkeys(WHOSE[part.also_published] for part in parts
+                                 if part.also_published):  # fmt: skip
+        yield f"{ALSO}: {what}."
+
+
+def _has_further(table: TableResult, part: Part, column: Column) -> bool:
+    """Whether the part's other file has a value of one of the column's cells."""
+    cells = [cell for cell in table.spec.cells_of(part) if cell.column == column]
+    return any(table.cells[cell].also_published for cell in cells)
 
 
 def _seeds(spec: TableSpec) -> str:
     text = f"seeds {', '.join(map(str, spec.seeds))}"
+    if spec.grows:
+        return f"of {text} the first ones, added until a cell's comparisons were decided"
     fewer: dict[str, list[int]] = {}
     for cell in spec.cells():
         if (own := spec.seeds_of(cell)) != spec.seeds:
@@ -116,6 +195,7 @@ def to_csv(table: TableResult) -> str:
 
 def _csv_line(result: CellResult) -> list:
     cell, error, published = result.cell, result.error, result.published
+    agreement = result.agreement
     return [
         cell.row.label,
         cell.method.label,
@@ -127,6 +207,10 @@ def _csv_line(result: CellResult) -> list:
         unrounded_statistic(result.fit)[0],
         *([published.error, unrounded(published.std)] if published else ["", ""]),
         unrounded(result.difference),
+        *(map(unrounded, agreement.interval) if agreement else ["", ""]),
+        agreement.statement if agreement else "",
+        *unrounded_statistic(result.nll),
+        *unrounded_statistic(result.calibration_error),
         " ".join(f"{error:g}" for error in result.errors),
     ]
 
@@ -141,14 +225,18 @@ def to_latex(table: TableResult) -> str:
 
 
 def to_terminal(table: TableResult, width: int | None = None) -> list[Table]:
-    """For a console, one a part. Where one is wider than ``width`` characters, the best epoch's
-    columns are left to the files."""
+    """For a console, one a part and one of the comparisons. Where one is wider than ``width``
+    characters, columns are left to the files, one after another."""
     out = []
     for grid in make_grids(table):
-        whole = grid_table(table.spec.title, grid)
-        if width is not None and natural_width(whole) > width:
-            kept = [i for i, header in enumerate(grid.headers) if header != BEST_EPOCH]
-            title = f"{table.spec.title}; {BEST_EPOCH}: see the files"
-            whole = grid_table(title, grid, kept)
+        whole, left_out = grid_table(table.spec.title, grid), []
+        for header in LEFT_TO_FILES:
+            if width is None or natural_width(whole) <= width:
+                break
+            if header in grid.headers:
+                left_out.append(header)
+                kept = [i for i, h in enumerate(grid.headers) if h not in left_out]
+                title = f"{table.spec.title}; {', '.join(left_out)}: see the files"
+                whole = grid_table(title, grid, kept)
         out.append(whole)
     return out

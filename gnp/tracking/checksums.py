@@ -18,6 +18,11 @@ def file_checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
+def checksum_of(content: bytes) -> str:
+    """``file_checksum`` of a file with this content."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
     """``value`` with the checksum of its other entries under "sha256"."""
     return {**value, KEY: _checksum(value)}

@@ -20,7 +20,10 @@ def config_difference(
 
     A setting that one of them does not name has its value in ``unrecorded``, if there is one.
     """
-    left, right = flatten(without(recorded, VOLATILE)), flatten(without(wanted, VOLATILE))
+    left, right = without(recorded, VOLATILE), without(wanted, VOLATILE)
+    if repr(left) == repr(right):  # the usual case, and the quickest to see; True is not 1 here
+        return []
+    left, right = flatten(left), flatten(right)
     if left.keys() != right.keys():
         known = flatten(without(unrecorded, VOLATILE))
         left, right = known | left, known | right
@@ -39,13 +42,13 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 def without(config: Mapping[str, Any], paths: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     """The config less the entries at ``paths``, which are one or two keys deep."""
-    return {
-        key: {k: v for k, v in value.items() if (key, k) not in paths}
-        if isinstance(value, Mapping)
-        else value
-        for key, value in config.items()
-        if (key,) not in paths
-    }
+    kept = dict(config)
+    for key, *inner in paths:
+        if not inner:
+            kept.pop(key, None)
+        elif isinstance(section := kept.get(key), Mapping):
+            kept[key] = {k: v for k, v in section.items() if k != inner[0]}
+    return kept
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,33 +5,31 @@ them all and compares them. Records of schema 1, made before there were checksum
 same rules where they have what the rules are about.
 """
 
-import errno
 import json
 import math
 import os
 import re
-import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import yaml
 
-from gnp.errors import UserError
 from gnp.settings import is_evaluated, path_of
-from gnp.tracking.checksums import file_checksum, fits_its_checksum
+from gnp.tracking.checksums import fits_its_checksum
 from gnp.tracking.compare import config_hash
+from gnp.tracking.damage import DamagedRecord, checksum_at, text_of
 
 # 2: checksums, the config's hash and the data's digest, the metrics in the checkpoint too.
 SCHEMA = 2
 
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
-SUMMARY, CHECKPOINT = "summary.json", "checkpoint.pt"
+SUMMARY, CHECKPOINT, PREDICTIONS = "summary.json", "checkpoint.pt", "predictions.npz"
 # What a summary says of which run it is: what ``path_of`` takes, in its order.
 IDENTITY = ("experiment", "dataset", "augmentation", "method", "seed")
 
@@ -40,22 +38,11 @@ IDENTITY = ("experiment", "dataset", "augmentation", "method", "seed")
 TICK = 2_500_000_000
 State = tuple[tuple[int, int, int, int], ...]
 
-# What says that a file is not what was written, and not that the machine has trouble.
-DAMAGE = {errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP}
-
 # libyaml is ten times as fast as PyYAML's own parser.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 SEED_LINE = re.compile(r"^seed: (0|-?[1-9][0-9]{0,18})$", re.MULTILINE)
-
-
-class DamagedRecord(UserError, ValueError):
-    """A file of a record cannot be what was written there; says which and why."""
-
-    def __init__(self, path: Path, reason: str):
-        super().__init__(f"{path} is damaged: {reason}")
-        self.path, self.reason = path, reason
 
 
 @dataclass(frozen=True)
@@ -77,7 +64,8 @@ class FinishedRecord:
         return self.environments[-1].get("data") if self.environments else None
 
 
-_read_before: dict[Path, tuple[State, FinishedRecord]] = {}
+# By the folder: what its files were when they were read, and what they say.
+read_before: dict[Path, tuple[State, FinishedRecord]] = {}
 
 
 def read_finished(folder: Path) -> FinishedRecord | None:
@@ -89,24 +77,29 @@ def read_finished(folder: Path) -> FinishedRecord | None:
             contradicts another one or the place where it lies.
     """
     now, state = time.time_ns(), _state_of(folder)
-    if state is not None and (known := _read_before.get(folder)) is not None and known[0] == state:
+    if state is not None and (known := read_before.get(folder)) is not None and known[0] == state:
         return known[1]
     record = _read_and_proven(folder)
     if record is not None and state is not None and now - max(t for *_, t in state) > TICK:
-        _read_before[folder] = state, record
+        read_before[folder] = state, record
     else:
-        _read_before.pop(folder, None)
+        read_before.pop(folder, None)
     return record
 
 
 def _state_of(folder: Path) -> State | None:
     """Inode, size and times (ns) of a record's files; None where one is missing. The last one, of
-    any change, cannot be set back."""
-    try:
-        files = [os.stat(folder / name) for name in (SUMMARY, CONFIG, ENVIRONMENT, METRICS)]
-    except OSError:
-        return None
-    return tuple((f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for f in files)
+    any change, cannot be set back. Predictions may be missing: of an older record they are."""
+    state = []
+    for name in (SUMMARY, CONFIG, ENVIRONMENT, METRICS, PREDICTIONS):
+        try:
+            file = os.stat(folder / name)
+        except OSError:
+            if name != PREDICTIONS:
+                return None
+        else:
+            state.append((file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns))
+    return tuple(state)
 
 
 def _read_and_proven(folder: Path) -> FinishedRecord | None:
@@ -118,7 +111,7 @@ def _read_and_proven(folder: Path) -> FinishedRecord | None:
             if name == CHECKPOINT:  # may go when its run is finished: no number is read from it
                 continue
             raise DamagedRecord(folder / name, "it is missing")
-        if name != CHECKPOINT and _checksum_of(folder / name) != checksum:
+        if name != CHECKPOINT and checksum_at(folder / name) != checksum:
             raise DamagedRecord(folder / name, f"it is not the one that {SUMMARY} was written for")
     config = read_config(folder)
     if config is None:
@@ -134,7 +127,7 @@ def _read_and_proven(folder: Path) -> FinishedRecord | None:
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    text = _text_of(folder / CONFIG)
+    text = text_of(folder / CONFIG)
     if text is None:
         return None
     try:
@@ -201,7 +194,7 @@ def read_metrics(folder: Path, whole: bool = False) -> list[dict[str, Any]]:
         whole: there may be no such line.
     """
     path = folder / METRICS
-    text = _text_of(path)
+    text = text_of(path)
     if text is None:
         if whole:
             raise DamagedRecord(path, "it is missing")
@@ -217,7 +210,7 @@ def read_metrics(folder: Path, whole: bool = False) -> list[dict[str, Any]]:
             raise DamagedRecord(path, f"line {epoch} is no JSON ({error})") from error
         for reason in _wrong_in_line(entry, epoch):
             raise DamagedRecord(path, f"line {epoch} {reason}")
-        read.append(entry)
+        read.append({intern(key): value for key, value in entry.items()})  # else a copy a line
     return read
 
 
@@ -327,7 +320,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def _json_of(path: Path) -> Any:
-    text = _text_of(path)
+    text = text_of(path)
     if text is None:
         return None
     try:
@@ -337,40 +330,6 @@ def _json_of(path: Path) -> Any:
     if value is None:
         raise DamagedRecord(path, "it holds nothing")
     return value
-
-
-def _text_of(path: Path) -> str | None:
-    """A file's content, or None if there is no such file."""
-    try:
-        with _reading(path):
-            return path.read_bytes().decode()
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise DamagedRecord(path, "it is a link to nothing") from None
-        return None
-    except UnicodeDecodeError as error:
-        raise DamagedRecord(path, f"no text ({error.reason} at byte {error.start})") from error
-
-
-def _checksum_of(path: Path) -> str:
-    with _reading(path):
-        return file_checksum(path)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """A folder, a pipe or a link to itself of that name is damage, and so is a file that may not be
-    read. What else the machine refuses (too many open files, an input error of the disk) remains an
-    OSError."""
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise DamagedRecord(path, "it is no file")  # of a pipe nothing would ever come
-        yield
-    except OSError as error:
-        if error.errno not in DAMAGE:
-            raise
-        raise DamagedRecord(path, f"it cannot be read ({error.strerror})") from error
 
 
 def _no_number(text: str) -> float:

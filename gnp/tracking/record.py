@@ -4,6 +4,7 @@
     environment.json   machine, versions, code, the data's digest; an entry a start
     metrics.jsonl      a line an epoch
     checkpoint.pt      the last epoch's state (the training's business), and the one before it
+    predictions.npz    what the last epoch's network says of each evaluated image
     summary.json       written last, atomically: it exists only for a finished run, and has the
                        checksums of the other files
 
@@ -25,10 +26,10 @@ from gnp.files import (
     put_aside,
     remove_leftovers,
     storing,
+    write_atomically,
     write_json,
-    write_text,
 )
-from gnp.tracking.checksums import file_checksum, with_checksum
+from gnp.tracking.checksums import checksum_of, file_checksum, with_checksum
 from gnp.tracking.compare import PLACES, config_difference, config_hash, without
 from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_patiently
 from gnp.tracking.reading import (
@@ -36,6 +37,7 @@ from gnp.tracking.reading import (
     CONFIG,
     ENVIRONMENT,
     METRICS,
+    PREDICTIONS,
     SCHEMA,
     SUMMARY,
     DamagedRecord,
@@ -114,7 +116,7 @@ class RunRecord:
             damage = error
         else:
             if recorded is None:
-                others = (ENVIRONMENT, METRICS, CHECKPOINT, SUMMARY)
+                others = (ENVIRONMENT, METRICS, CHECKPOINT, PREDICTIONS, SUMMARY)
                 if not any((self.folder / name).exists() for name in others):
                     return False
                 damage = DamagedRecord(self.folder / CONFIG, "it is missing")
@@ -154,7 +156,7 @@ class RunRecord:
         if os.path.lexists(self.folder / SUMMARY):  # of a record that was not whole
             put_aside(self.folder / SUMMARY)
         if not self._config_is_there:
-            self._write(CONFIG, self._text)
+            self._write(CONFIG, self._text.encode())
         proof = {"schema": SCHEMA, "config": self.config_hash, "data": data}
         entry = with_checksum({**environment, **proof})
         self.check_place()
@@ -184,31 +186,51 @@ class RunRecord:
                     len(lines),
                     len(there),
                 )
-        text = "".join(_json_line(line) for line in lines)
+        content = "".join(_json_line(line) for line in lines).encode()
         path = self.folder / METRICS
-        if not path.is_file() or path.read_bytes() != text.encode():
-            self._write(METRICS, text)
+        if not path.is_file() or path.read_bytes() != content:
+            self._write(METRICS, content)
 
     def add_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Append one epoch's line and bring it to the disk. ``metrics`` has a key "epoch"."""
         self.check_place()
         append(self.folder / METRICS, _json_line(metrics))
 
-    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the summary, with the checksums of the other files and its own. Returns it."""
+    def finish(
+        self, summary: Mapping[str, Any], predictions: bytes | None = None
+    ) -> dict[str, Any]:
+        """Write the predictions, if there are some, and the summary, with the checksums of the
+        other files and its own. Returns it."""
+        names = [CONFIG, ENVIRONMENT, METRICS, CHECKPOINT]
+        if predictions is not None:
+            self._write(PREDICTIONS, predictions)
+            names.append(PREDICTIONS)
         self.check_place()
-        names = (CONFIG, ENVIRONMENT, METRICS, CHECKPOINT)
         files = {name: file_checksum(self.folder / name) for name in names}
         whole = with_checksum({**summary, "schema": SCHEMA, "files": files})
         self.check_place()  # a large checkpoint is read for long
         write_json(self.folder / SUMMARY, whole, make_folder=False)
         return whole
 
-    def _write(self, name: str, text: str) -> None:
+    def add_predictions(self, summary: Mapping[str, Any], predictions: bytes) -> None:
+        """Put predictions into a finished record that has none. The summary, whose numbers stay,
+        gets their checksum and takes its own place last: until then they are no part of the record.
+
+        Args:
+            summary: the record's own.
+        """
+        self._write(PREDICTIONS, predictions)
+        files = {**summary["files"], PREDICTIONS: checksum_of(predictions)}
+        self.check_place()
+        write_json(
+            self.folder / SUMMARY, with_checksum({**summary, "files": files}), make_folder=False
+        )
+
+    def _write(self, name: str, content: bytes) -> None:
         self.check_place()
         if (self.folder / name).is_dir():
             put_aside(self.folder / name)
-        write_text(self.folder / name, text, make_folder=False)
+        write_atomically(self.folder / name, lambda file: file.write(content), make_folder=False)
 
     def _earlier_starts(self) -> list[dict[str, Any]]:
         try:

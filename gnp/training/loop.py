@@ -218,9 +218,14 @@ def evaluate(
     batch_size: int = 500,
     memory_format: torch.memory_format = torch.contiguous_format,
     processes: Processes = ALONE,
+    each: Callable[[Tensor, Tensor], None] = lambda logits, labels: None,
 ) -> Average:
     """Loss and error over all images of ``data.evaluation``, without augmentation; each process
-    looks at its share of them."""
+    looks at its share of them.
+
+    Args:
+        each: is given logits float32 (B, classes) and labels (B,), batch by batch.
+    """
     model.eval()
     meter, split = Meter(device, processes), data.evaluation
     normalise = Normalise(data.mean, data.std, split.images.device)
@@ -235,6 +240,7 @@ def evaluate(
         with autocast():
             logits = model(images).float()
         meter.add(cross_entropy(logits, labels), logits, labels)
+        each(logits, labels)
     return meter.read()
 
 

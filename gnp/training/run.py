@@ -34,6 +34,7 @@ from gnp.training.ema import evaluated_network
 from gnp.training.failure import diverged
 from gnp.training.loop import Average, NonFiniteLoss, are_finite, evaluate, train_epoch
 from gnp.training.one_image import check_passes_of_one_image
+from gnp.training.predictions import Predicted, from_state, to_state
 from gnp.training.progress import RunProgress
 from gnp.training.seeds import stream_seed
 from gnp.training.summary import summarise
@@ -149,6 +150,7 @@ class _Run:
         self.autocast = build_autocast(config.training.precision, device)
         self.generator = torch.Generator(device)
         backend = config.runtime.compile
+        self.predictions: bytes | None = None  # of the last epoch's network
         # The compiled module shares the parameters and buffers of self.model.
         self.forward = torch.compile(parallel, backend=backend) if backend else parallel
         self.evaluated = evaluated_network(config, self.model, self.forward, self.optimizer)
@@ -178,10 +180,11 @@ class _Run:
                     progress.epoch_done(metrics)
         # Training images as they are, dropout off: beside it, the error shows the gap.
         fit = self._evaluate(replace(self.data, evaluation=self.data.train))
+        predictions = self._predictions(lines[-1])
         summary = None
         if self.processes.main:
             summary = summarise(self.config, self.data, self.model, lines, fit)
-            summary = self.record.finish(summary)
+            summary = self.record.finish(summary, predictions)
             self.checkpoints.finish()
             progress.finished(summary)
         return self.processes.from_main(summary)
@@ -251,13 +254,32 @@ class _Run:
             if not are_finite(self.model):
                 raise NonFiniteLoss("the weights after it are NaN or infinite")
             return {}
-        evaluated = self._evaluate(self.data)
+        predicted = Predicted(self.device) if epoch == training.epochs else None
+        evaluated = self._evaluate(self.data, predicted)
         if not math.isfinite(evaluated.loss):
             raise NonFiniteLoss("the loss after it is NaN or infinite")
+        if predicted is not None:
+            self.predictions = predicted.read(self.data.evaluation, self.processes)
         name = self.data.evaluated
         return {f"{name}_loss": evaluated.loss, f"{name}_error": evaluated.error}
 
-    def _evaluate(self, data: ImageData) -> Average:
+    def _predictions(self, last: dict[str, Any]) -> bytes | None:
+        """Those of the last epoch's evaluation. Its checkpoint has them; for an older one they are
+        made again, and left out if the rounding of this machine makes another error of them.
+
+        Args:
+            last: the last epoch's metrics.
+        """
+        if self.predictions is not None:
+            return self.predictions
+        predicted = Predicted(self.device)
+        again = self._evaluate(self.data, predicted)
+        if again.error != last[f"{self.data.evaluated}_error"]:
+            log.warning("%s: the last epoch's predictions cannot be made again", self.folder)
+            return None
+        return predicted.read(self.data.evaluation, self.processes)
+
+    def _evaluate(self, data: ImageData, predicted: Predicted | None = None) -> Average:
         return evaluate(
             self.evaluated.network,
             data,
@@ -266,6 +288,7 @@ class _Run:
             self.config.runtime.eval_batch_size,
             self.memory_format,
             self.processes,
+            *([predicted.add] if predicted is not None else []),
         )
 
     # ------------------------------------------------------------------ state on disk
@@ -282,6 +305,7 @@ class _Run:
                 **self.evaluated.state_dict(),
                 **self.schedules.state_dict(),
                 "scaler": scaler.state_dict() if scaler is not None else {},
+                **to_state(self.predictions),
             },
             check=self.record.check_place,  # it may have been paused for long, in the writing
         )
@@ -317,6 +341,7 @@ class _Run:
                     f"this code ({' '.join(str(error).split())[:300]}); go on with the code that "
                     f"made it (environment.json names it), or delete the folder"
                 ) from error
+            self.predictions = from_state(state)
         lines = state["metrics"] if state is not None else []
         if self.processes.main:
             if lines:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gnp.jobs import Wanted
+from gnp.jobs import Wanted, read_runs_ahead
+from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
@@ -26,6 +27,7 @@ def render(spec: TuningSpec, root: str, command: str, wanted: Wanted) -> list[st
         StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
+    read_runs_ahead(spec.runs(), root, wanted, import_matplotlib)
     tuning = collect(spec, root, command, wanted, unrecorded())
     show(console, tuning, to_terminal(tuning), notes(tuning), write_outputs)
     if tuning.chosen:

@@ -1,18 +1,24 @@
 """The figure of a tuning: every trial's validation error over each value that was tuned."""
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gnp.report.figures import STYLE, to_svg
 from gnp.settings.tuning import NAMES, TunedMethod
 from gnp.tuning.collect import TuningResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOUR, CHOSEN = "#4477AA", "#D55E00"
 
 
 def trials(tuning: TuningResult) -> str:
     """SVG: a row a method, a column a tuned setting; the chosen trial stands out."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     methods = tuning.spec.methods
     names = [name for name in NAMES if any(name in m.ranges for m in methods)]
     with rc_context(STYLE):

@@ -24,7 +24,7 @@ def notes(tuning: TuningResult) -> list[str]:
         f"{spec.trials} settings of each method, Halton's sequence of seed {spec.sequence_seed} "
         f"within the ranges; seeds {', '.join(map(str, spec.seeds))}. Error in %, loss in nats, "
         f"both of {held_out}, with the last epoch's weights; fit: error in % on the training "
-        f"images, not augmented. No test image was loaded.",
+        f"images, not augmented. No test image was used.",
         f"Bold: what is chosen, the lowest validation {by}. It is the best of {spec.trials}, so it "
         f"is no estimate of its error on new images, nor is the difference between two methods' "
         f"best one.",

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +71,36 @@ def list_split(root: Path, split: str) -> dict[str, list[Path]]:
                 f"{root}/{{train,test}}/<class>/*.png: unpack the images there or set dataset.root "
                 f"(those of results/: scripts/image_subset.py make)"
             )
+    return list_classes(folder)
+
+
+def load_classes(folder: Path, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """(images uint8 (N, 3, 32, 32), labels int64 (N,)) of a folder ``folder/<class>/*.png``, not
+    cached.
+
+    Args:
+        classes: the names that its class folders must have, in the order of their numbers.
+
+    Raises:
+        DataError: as ``load_folder``, and for classes that are unknown or missing.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} does not exist; expected {folder}/<class>/*.png")
+    listing = list_classes(folder)
+    unknown, missing = sorted(listing.keys() - set(classes)), sorted(set(classes) - listing.keys())
+    wrong = [f"{_some(unknown)} unknown"] if unknown else []
+    wrong += [f"{_some(missing)} missing"] if missing else []
+    if wrong:
+        raise DataError(
+            f"{folder} must have the {len(classes)} classes that were trained on, by their names: "
+            f"{'; '.join(wrong)}"
+        )
+    return _decode(listing, list(classes))
+
+
+def list_classes(folder: Path) -> dict[str, list[Path]]:
+    """``list_split`` of a folder that is there."""
+    with _unreadable_is_refused():
         folders, left_out = _contents(folder)
         if misplaced := [f for f in left_out if is_picture(f)]:
             raise DataError(

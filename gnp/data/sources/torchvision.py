@@ -88,3 +88,13 @@ def _load(dataset_class: type, root: Path, train: bool, download: bool) -> tuple
         ) from error
     images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor(data.targets, dtype=torch.int64)
+
+
+def class_names(root: str | Path, num_classes: int) -> list[str]:
+    """Names of the classes, in the order of their numbers.
+
+    Raises:
+        DataError: as ``load_cifar``; nothing is downloaded.
+    """
+    load_cifar(root, num_classes, download=False)
+    return list(CIFAR[num_classes](str(root), train=False, download=False).classes)

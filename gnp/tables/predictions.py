@@ -1,0 +1,63 @@
+"""What a table takes from the predictions of its runs."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnp.jobs import FinishedRun
+from gnp.statistics.calibration import calibration_error
+from gnp.tracking.predictions import read_predictions
+
+
+class Predictions(Protocol):
+    """What a record has of each evaluated image, (N,) each in their order."""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]: ...
+
+    @property
+    def nll(self) -> NDArray[np.floating]: ...
+
+    @property
+    def confidence(self) -> NDArray[np.floating]: ...
+
+    @property
+    def digest(self) -> str: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A run's predictions, judged.
+
+    Attributes:
+        correct: (N,) whether each image's class was predicted.
+        nll: mean −log probability of the true class, in nats.
+        calibration_error: in percentage points.
+        digest: of the images and labels in their order.
+    """
+
+    correct: NDArray[np.bool_]
+    nll: float
+    calibration_error: float
+    digest: str
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> "Judged":
+        return cls(
+            predictions.correct,
+            float(np.mean(predictions.nll, dtype=float)),
+            calibration_error(predictions.confidence, predictions.correct),
+            predictions.digest,
+        )
+
+
+def judged(run: FinishedRun) -> Judged | None:
+    """None where the run's record is from before predictions.
+
+    Raises:
+        DamagedRecord: there are some, and they are damaged.
+    """
+    predictions = read_predictions(run.folder)
+    return None if predictions is None else Judged.of(predictions)
