@@ -1,6 +1,6 @@
 """What a run evaluates: the weights as they are, or a moving average of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -77,6 +77,11 @@ class MovingAverage:
 
     def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
         self._average.module.load_state_dict(checkpoint["ema"])
+
+
+def evaluated_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of the network that the evaluations of a checkpoint's run are of."""
+    return checkpoint.get("ema", checkpoint["model"])
 
 
 def evaluated_network(
