@@ -64,8 +64,7 @@ class OptimizerSettings(Section):
     penalty_warmup_epochs: int = setting(0, "length of the penalty's warm-up", ge=0)
     penalty_start: float = setting(
         0.0,
-        "share of the epochs that the base optimizer trains alone before the penalty begins: "
-        "0.9375 of 160 leaves it the last 10",
+        "share of the epochs that come before the penalty: 0.9375 of 160 leaves it the last 10",
         ge=0,
         lt=1,
     )

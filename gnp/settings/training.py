@@ -51,8 +51,7 @@ class TrainingSettings(Section):
     drop_last: bool = setting(True, "leave out an epoch's last, smaller batch")
     ema: float | None = setting(
         None,
-        "evaluate a moving average of the weights, of about the last 1/(1 - ema) steps, in place "
-        "of the last ones; null: the last",
+        "evaluate a moving average of the weights, of about 1/(1 - ema) steps; null: the last ones",
         gt=0,
         lt=1,
     )
