@@ -274,11 +274,22 @@ def test_norm_layers_are_known_by_class_and_by_name():
         timm_norms.BatchNormAct2d(4), timm_norms.GroupNormAct(4, num_groups=2),
         timm_norms.LayerNormAct(4),
     ])  # fmt: skip
+
+    class LayerNormLinear(nn.Linear):
+        """As fused layers are called: its matrix is none either."""
+
     others = [nn.Linear(4, 4), nn.Conv2d(4, 4, 3), NormedLinear(4, 4), nn.Embedding(4, 4)]
+    others.append(LayerNormLinear(4, 4))
     others.append(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)))
     found = norm_parameters(nn.ModuleList([*others, norms]))
     assert {id(p) for p in found} == {id(p) for p in norms.parameters()}
     assert len(found) == sum(1 for _ in norms.parameters())
+    activated = timm_norms.BatchNormAct2d(4, act_layer=nn.PReLU)  # which has a slope to train
+    assert {id(p) for p in norm_parameters(activated)} == {
+        id(activated.weight),
+        id(activated.bias),
+    }
+    assert len(list(activated.parameters())) == 3
     shared = nn.LayerNorm(4)
     shared_twice = nn.ModuleList([shared, nn.RMSNorm(4)])
     shared_twice[1].weight = shared.weight
