@@ -27,6 +27,14 @@ SETTINGS = {
     "max_grad_norm": 0.3,
     "normalize_reference": True,
 }
+# Other climbs: what they change of the settings.
+CLIMBS = {
+    "fresh": {},
+    "norms": {"climb_only_norms": True},
+    "momentum": {"climb_along": "momentum", "normalize_reference": False},
+    "chance": {"probability": 0.5, "seed": 2},  # penalised are the second and third step
+}
+PENALISED = {"chance": (False, True, True)}
 IMAGES, PIECES, STEPS, WORLD = 16, 2, 3, 2
 
 
@@ -34,9 +42,15 @@ def combinations(processes):
     return list(itertools.product(PRECISIONS, BATCHES, BASES, processes))
 
 
-def network():
+def other_climbs(processes):
+    climbs = [climb for climb in CLIMBS if climb != "fresh"]
+    return list(itertools.product(("fp64", "fp16"), BATCHES, BASES, processes, climbs))
+
+
+def network(climb="fresh"):
     torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3)).double()
+    norms = [nn.LayerNorm(16)] if climb == "norms" else []
+    return nn.Sequential(nn.Linear(5, 16), *norms, nn.Tanh(), nn.Linear(16, 3)).double()
 
 
 def images(step):
@@ -59,10 +73,10 @@ def climbing_together(batch, processes):
     return [piece for of_process in pieces for piece in of_process]
 
 
-def expected(batch, base, processes, **changed):
+def expected(batch, base, processes, climb="fresh", **changed):
     """The weights after STEPS steps, by the formula, in float64."""
-    settings = {**SETTINGS, **changed}
-    model = network()
+    settings = {**SETTINGS, **CLIMBS[climb], **changed}
+    model = network(climb)
     names = [n for n, _ in model.named_parameters()]
     params = list(model.parameters())
     optimizer = BASES[base](params)
@@ -78,14 +92,14 @@ def expected(batch, base, processes, **changed):
                 decay = 0.5 * settings["l2"] * sum((p**2).sum() for p in ps)
                 return cross_entropy(logits, y[rows]) + decay
 
-            g1 = gradient_of(loss_of, params)
-            norm = sum((g**2).sum() for g in g1).sqrt()
-            climbed = [p + settings["r"] * g / norm for p, g in zip(params, g1, strict=True)]
-            g2 = gradient_of(loss_of, [c.detach().requires_grad_() for c in climbed])
-            if settings["normalize_reference"]:
-                g1 = [g / norm for g in g1]
-            for t, a, b in zip(total, g1, g2, strict=True):
-                t += ((1 - settings["alpha"]) * a + settings["alpha"] * b) / len(groups)
+            if climb == "momentum":
+                g = gradient_of(loss_of, onward(optimizer, params, settings))
+            elif PENALISED.get(climb, [True] * STEPS)[step]:
+                g = mixed(loss_of, params, settings, model)
+            else:
+                g = gradient_of(loss_of, params)
+            for t, a in zip(total, g, strict=True):
+                t += a / len(groups)
         if settings["max_grad_norm"] is not None:
             length = sum((t**2).sum() for t in total).sqrt()
             total = [t * min(1.0, settings["max_grad_norm"] / length.item()) for t in total]
@@ -95,9 +109,41 @@ def expected(batch, base, processes, **changed):
     return [p.detach() for p in params]
 
 
-def trained(precision, batch, base, processes, rank=0, bucket_views=False):
+def mixed(loss_of, params, settings, model):
+    g1 = gradient_of(loss_of, params)
+    norm = length_of(g1)
+    climbing = params
+    if settings.get("climb_only_norms"):
+        climbing = [p for m in model if isinstance(m, nn.LayerNorm) for p in m.parameters()]
+    moves = [any(p is c for c in climbing) for p in params]
+    longest = length_of([g for g, move in zip(g1, moves, strict=True) if move])
+    climbed = [
+        p + settings["r"] * move * g / longest for p, g, move in zip(params, g1, moves, strict=True)
+    ]
+    g2 = gradient_of(loss_of, [c.detach().requires_grad_() for c in climbed])
+    if settings["normalize_reference"]:
+        g1 = [g / norm for g in g1]
+    alpha = settings["alpha"]
+    return [(1 - alpha) * a + alpha * b for a, b in zip(g1, g2, strict=True)]
+
+
+def onward(optimizer, params, settings):
+    """Where MSAM's gradient is taken; with α below 1, αr on."""
+    key = "exp_avg" if isinstance(optimizer, torch.optim.AdamW) else "momentum_buffer"
+    if not optimizer.state:
+        return params
+    momentum = [optimizer.state[p][key] for p in params]
+    scale = settings["alpha"] * settings["r"] / length_of(momentum)
+    return [(p - scale * m).detach() for p, m in zip(params, momentum, strict=True)]
+
+
+def length_of(tensors):
+    return sum((t**2).sum() for t in tensors).sqrt()
+
+
+def trained(precision, batch, base, processes, climb="fresh", rank=0, bucket_views=False):
     """The weights after STEPS steps of GNP, in this process (of ``rank``)."""
-    model = network().to(torch.float64 if precision == "fp64" else torch.float32)
+    model = network(climb).to(torch.float64 if precision == "fp64" else torch.float32)
     forward = model
     if processes != "single":
         forward = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=bucket_views)
@@ -108,7 +154,7 @@ def trained(precision, batch, base, processes, rank=0, bucket_views=False):
         model=forward,
         grad_scaler=scaler,
         sync_climb=processes == "synced",
-        **SETTINGS,
+        **{**SETTINGS, **CLIMBS[climb]},
     )
     for step in range(STEPS):
         x, y = images(step)
@@ -144,7 +190,9 @@ def trained(precision, batch, base, processes, rank=0, bucket_views=False):
 
 def worker_results(rank):
     """What one of WORLD processes gets for every combination with several of them."""
-    results = {c: trained(*c, rank=rank) for c in combinations(("local", "synced"))}
+    several = ("local", "synced")
+    both = [*combinations(several), *other_climbs(several)]
+    results = {c: trained(*c, rank=rank) for c in both}
     for processes in ("local", "synced"):
         key = ("fp64", "m_sharpness", "sgd", processes)
         results[(*key, "bucket_views")] = trained(*key, rank=rank, bucket_views=True)

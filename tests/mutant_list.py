@@ -65,6 +65,11 @@ NO_WAITING_NETWORKS = f"{NO_WAITING}::test_no_network_{OF_ALL}"
 NO_WAITING_BATCHES = f"{NO_WAITING}::test_no_augmentation_{OF_ALL}"
 GRADIENTS = "tests/test_memory_of_gradients.py"
 SHAKE = "tests/test_stochastic_networks.py"
+ONE_PASS = "tests/test_gnp_one_pass.py"
+EMA = "tests/test_ema.py"
+CONFIG_VARIANTS = (
+    "tests/test_config.py::test_a_late_penalty_begins_with_an_epoch_and_has_one_at_least"
+)
 
 ARITHMETIC = [
     Mutant(
@@ -288,9 +293,9 @@ ARITHMETIC = [
     ),
     Mutant(
         "a penalty where alpha or r is 0",
-        "gnp/optim/gnp.py",
-        "any(group.alpha > 0 and group.r > 0 for",
-        "any(group.alpha > 0 or group.r > 0 for",
+        "gnp/optim/penalty.py",
+        "any(g.alpha > 0 and g.r > 0 for",
+        "any(g.alpha > 0 or g.r > 0 for",
         PROMISES,
     ),
     Mutant(
@@ -1932,7 +1937,7 @@ PLANS = [
     Mutant(
         "SAM and GNP cost one pass",
         "gnp/jobs/work.py",
-        "            trained += images // piece * math.ceil(piece / every)\n",
+        "            more += images // piece * math.ceil(piece / every)\n",
         "",
         PLAN,
     ),
@@ -1998,6 +2003,224 @@ PLANS = [
         '            "beside": self._beside,\n',
         "",
         PLAN_COSTS,
+    ),
+]
+
+VARIANTS_OF_ONE_PASS = [
+    *(
+        Mutant(f"one pass: {name}", f"gnp/optim/{file}.py", old, new, ONE_PASS)
+        for name, file, old, new in [
+            (
+                "a step has the penalty where it should not",
+                "chance",
+                "< self._probability",
+                ">= self._probability",
+            ),
+            ("the seed is not in the draw", "chance", 'f"{seed}/{step}"', 'f"0/{step}"'),
+            (
+                "each step has the first one's draw",
+                "chance",
+                'group["steps"] + 1}',
+                'group["steps"]}',
+            ),
+            ("a draw may be 1", "chance", ">> 11) / 2**53", ">> 11) / (2**53 - 2**52)"),
+            ("probability goes with old directions", "chance", "direction_every != 1:", "False:"),
+            (
+                "a step that raises counts",
+                "gnp",
+                "        self._draw()\n",
+                "        self._draw()\n        self._count()\n",
+            ),
+            ("no step is counted", "gnp", "        self._count()\n", ""),
+            ("a draw is made for each look", "penalty", "self._chance.drawn and any(", "any("),
+            (
+                "a step without penalty has g1 of length 1",
+                "gnp",
+                "        elif self._chance.drawn:\n",
+                "        else:\n",
+            ),
+            (
+                "norms in groups that stay climb",
+                "climbing",
+                "grads if group.climbs else",
+                "grads if True else",
+            ),
+            ("all parameters climb", "climbing", "g if p in self._norms else None", "g"),
+            ("a norm's children are its own", "climbing", "recurse=False", "recurse=True"),
+            (
+                "norms of other libraries are not known",
+                "climbing",
+                "    return named or",
+                "    return",
+            ),
+            (
+                "a matrix is a norm's by its class's name",
+                "climbing",
+                "|\\d+d?)*$",
+                "|\\w+|ed\\w+)*$",
+            ),
+            ("a network without norms climbs nowhere", "climbing", "if not norms:", "if False:"),
+            (
+                "the norm is over what stays, too",
+                "climb",
+                "norm if climbing is g1 else norm_of(climbing)",
+                "norm",
+            ),
+            (
+                "g1 of norms is overwritten by the climb",
+                "climb",
+                "[self.made(group) or over for",
+                "[True or over for",
+            ),
+            (
+                "the momentum's climb is uphill",
+                "momentum",
+                "-self._fresh.scale",
+                "self._fresh.scale",
+            ),
+            (
+                "a direction stays for the next step",
+                "momentum",
+                "stepped: Tensor | bool) -> None:\n        self.renew()",
+                "stepped: Tensor | bool) -> None:\n        pass",
+            ),
+            ("who maximises climbs the other way", "momentum", "else -m for m", "else m for m"),
+            ("epsilon is in units of the loss's scale", "momentum", "fresh.unscaled()", "fresh"),
+            (
+                "Adam's momentum is its second moment",
+                "momentum",
+                'torch.optim.Adam: "exp_avg"',
+                'torch.optim.Adam: "exp_avg_sq"',
+            ),
+            ("momentum 0 is taken", "momentum", 'group["momentum"] == 0', "False"),
+            (
+                "a direction of length 1 is taken for granted",
+                "mix",
+                "[s * old.scale for s in scales]",
+                "scales",
+            ),
+            (
+                "different alphas are taken",
+                "momentum",
+                "            refuse_different_alphas",
+                "            0 and refuse_different_alphas",
+            ),
+        ]
+    ),
+    Mutant(
+        "one pass: DDP's reduction waits until a momentum's climb ends",
+        "gnp/optim/momentum.py",
+        "    shared = True\n",
+        "",
+        DISTRIBUTED,
+        slow=True,
+    ),
+    *(
+        Mutant(name, f"gnp/{file}.py", old, new, tests)
+        for name, file, old, new, tests in [
+            (
+                "a late penalty has no epoch",
+                "settings/optimizer",
+                "epochs + 1e-9)",
+                "epochs + 0.5)",
+                CONFIG_VARIANTS,
+            ),
+            ("0.29 of 100 epochs are 28", "settings/optimizer", " + 1e-9)", ")", CONFIG_VARIANTS),
+            (
+                "a late penalty in a run is early",
+                "training/build",
+                "            **late_penalty(before),\n",
+                "",
+                ASSEMBLER,
+            ),
+            (
+                "the draws have the run's seed",
+                "training/build",
+                'stream_seed(config.seed, "penalty")',
+                "config.seed",
+                ASSEMBLER,
+            ),
+            (
+                "norms alone are not handed on",
+                "training/build",
+                "=settings.climb_only_norms",
+                "=False",
+                ASSEMBLER,
+            ),
+            (
+                "the momentum is not handed on",
+                "training/build",
+                "=settings.climb_along",
+                '="gradient"',
+                ASSEMBLER,
+            ),
+            (
+                "the probability is not handed on",
+                "training/build",
+                "=settings.probability",
+                "=1.0",
+                ASSEMBLER,
+            ),
+            (
+                "the average is not moved",
+                "training/loop",
+                "        after_step()\n",
+                "",
+                f"{EMA} {ASSEMBLER}",
+            ),
+            (
+                "the last weights are evaluated",
+                "training/run",
+                "self.evaluated.network,",
+                "self.forward,",
+                f"{EMA} {ASSEMBLER}",
+            ),
+            (
+                "the average is not resumed",
+                "training/run",
+                "                self.evaluated.load_state_dict(state)\n",
+                "",
+                EMA,
+            ),
+            (
+                "the average's decay is one less it",
+                "training/ema",
+                "ModelEmaV3(model, decay)",
+                "ModelEmaV3(model, 1 - decay)",
+                EMA,
+            ),
+            (
+                "statistics are copied",
+                "training/ema",
+                "ModelEmaV3(model, decay)",
+                "ModelEmaV3(model, decay, exclude_buffers=True)",
+                EMA,
+            ),
+            (
+                "timm is imported for all",
+                "training/ema",
+                "import torch\nfrom torch import nn\n",
+                "import timm\nimport torch\nfrom torch import nn\n",
+                EMA,
+            ),
+            (
+                "two averages are allowed",
+                "training/ema",
+                'if callable(getattr(optimizer.base, "eval", None)):',
+                "if False:",
+                EMA,
+            ),
+            (
+                "a late penalty costs all along",
+                "jobs/work",
+                "        return before * steps\n",
+                "        pass\n",
+                PLAN,
+            ),
+            ("a chance costs two passes", "jobs/work", "round(share * more)", "round(more)", PLAN),
+            ("a momentum costs two passes", "jobs/work", "not one_pass and", "", PLAN),
+            ("an average is for free", "jobs/work", "is None else steps", "is None else 0", PLAN),
+        ]
     ),
 ]
 
@@ -2252,7 +2475,7 @@ EVIDENCE = [
 ]
 
 AREAS = {
-    "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES],
+    "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES, *VARIANTS_OF_ONE_PASS],
     "loop": LOOP,
     "waiting for the device": WAITING,
     "benchmarks": MEASURED,

@@ -5,6 +5,8 @@ them (seeds, batches, passes, the mix, schedules, averages, what is evaluated) i
 from the README and the docstrings of the settings, one image set and one parameter after another.
 """
 
+import copy
+import hashlib
 import math
 from contextlib import contextmanager
 
@@ -33,6 +35,7 @@ class NaiveRun:
         if not config.training.drop_last and images % size:
             self.steps += 1
         self.done = 0  # steps
+        self.average = copy.deepcopy(self.model) if config.training.ema else None
         self.lines = [self.epoch(e) for e in range(1, config.training.epochs + 1)]
         self.summary = self.summarise()
 
@@ -76,7 +79,7 @@ class NaiveRun:
         first_rate = self.learning_rate()
         for images, targets in self.batches(epoch):
             self.step(images, targets)
-        loss, error = self.average(self.counted)
+        loss, error = self.mean_of(self.counted)
         name = "validation" if self.config.dataset.validation_per_class else "test"
         evaluated_loss, evaluated_error = self.evaluate(self.data.evaluation)
         return {
@@ -105,6 +108,16 @@ class NaiveRun:
             r *= share
         elif settings.penalty_warmup == "lambda":
             alpha *= share
+        if (
+            self.done
+            < math.floor(settings.penalty_start * self.config.training.epochs) * self.steps
+        ):
+            r = 0.0
+        if settings.probability < 1:
+            seed = stream_seed(self.config.seed, "penalty")
+            bits = hashlib.sha256(f"{seed}/{self.done}".encode()).hexdigest()[:16]
+            if (int(bits, 16) >> 11) / 2**53 >= settings.probability:
+                r = 0.0
         return r, alpha
 
     def step(self, images, targets):
@@ -126,10 +139,23 @@ class NaiveRun:
         for group in self.base.param_groups:
             group["lr"] = self.learning_rate()
         self.base.step()
+        self.move_average()
         self.done += 1
         self.age += 1
         if self.age == self.config.optimizer.direction_every:
             self.directions, self.age = {}, 0
+
+    @torch.no_grad()
+    def move_average(self):
+        """Of weights and running statistics; what is counted is copied."""
+        decay = self.config.training.ema
+        if decay is None:
+            return
+        pairs = zip(
+            self.average.state_dict().values(), self.model.state_dict().values(), strict=True
+        )
+        for mean, now in pairs:
+            mean.copy_(decay * mean + (1 - decay) * now if now.is_floating_point() else now)
 
     # ------------------------------------------------------------------ Algorithm 1
 
@@ -141,6 +167,9 @@ class NaiveRun:
             if settings.normalize_reference and r > 0:
                 length = norm_of(g) + settings.epsilon
                 g = [x / length for x in g]
+        elif settings.climb_along == "momentum":
+            with self.at(self.onward(alpha * r)):
+                g = self.gradient(images, targets, seen)
         elif piece in self.directions:
             with self.at([alpha * r * d for d in self.directions[piece]]):
                 g = self.gradient(images, targets, seen)
@@ -191,8 +220,22 @@ class NaiveRun:
         t = [torch.ones_like(p) for p in self.params]
         if settings.adaptive:
             t = [p.detach().abs() + settings.adaptive_eta for p in self.params]
+        if settings.climb_only_norms:
+            norms = [m for m in self.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+            climbing = [p for m in norms for p in m.parameters()]
+            t = [
+                a if any(p is q for q in climbing) else 0 * a
+                for a, p in zip(t, self.params, strict=True)
+            ]
         length = norm_of([a * g for a, g in zip(t, g1, strict=True)]) + settings.epsilon
         return [a * a * g / length for a, g in zip(t, g1, strict=True)]
+
+    def onward(self, length):
+        """A move of this length against the sum of the gradients so far, as momentum has it."""
+        key = {"SGD": "momentum_buffer", "AdamW": "exp_avg"}[type(self.base).__name__]
+        momentum = [self.base.state[p].get(key, torch.zeros_like(p)) for p in self.params]
+        whole = norm_of(momentum)
+        return [m if whole == 0 else -length * m / whole for m in momentum]
 
     @contextmanager
     def at(self, moves):
@@ -226,12 +269,13 @@ class NaiveRun:
 
     @torch.no_grad()
     def evaluate(self, split):
-        self.model.eval()
-        logits = self.model(self.normalise(split.images)).float()
+        model = self.model if self.average is None else self.average
+        model.eval()
+        logits = model(self.normalise(split.images)).float()
         wrong = (logits.argmax(1) != split.labels).float().mean().item()
         return cross_entropy(logits, split.labels).item(), 100 * wrong
 
-    def average(self, counted):
+    def mean_of(self, counted):
         losses, wrong, images = (sum(column) for column in zip(*counted, strict=True))
         return losses / images, 100 * wrong / images
 

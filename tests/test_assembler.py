@@ -104,7 +104,61 @@ CONFIGS = {
         "augmentation=basic",
     ],
 }
-STOPPED = ("dropout and a warm-up of r", "a part of the batch", "old directions")
+CONFIGS |= {
+    "late, with an average": [
+        "optimizer=gnp",
+        "optimizer.r=0.3",
+        "optimizer.penalty_start=0.4",  # of three epochs the first
+        "training.ema=0.8",
+        "training.max_grad_norm=0.7",
+        "augmentation=cutout",
+    ],
+    "by chance": [
+        "optimizer=gnp",
+        "optimizer.r=0.3",
+        "optimizer.probability=0.4",
+        "optimizer.normalize_reference=true",
+        "optimizer.weight_decay_in=loss",
+        "training.train_metrics=second",
+        "seed=1",
+    ],
+    "norms alone": [
+        "optimizer=gnp",
+        "optimizer.r=0.5",
+        "optimizer.alpha=0.6",
+        "optimizer.climb_only_norms=true",
+        "training.sharpness_batch=8",
+        "optimizer.decay_norms_and_biases=false",
+        "optimizer.weight_decay=0.1",
+    ],
+    "along the momentum": [
+        "optimizer=sam",
+        "optimizer.r=1.0",
+        "optimizer.climb_along=momentum",
+        "optimizer.penalty_warmup=r",
+        "optimizer.penalty_warmup_epochs=2",
+        "model.dropout=0.3",
+        "augmentation=mixup",
+    ],
+    "along AdamW's, with an average": [
+        "base=adamw",
+        "recipe.base.eps=0.01",
+        "optimizer=gnp",
+        "optimizer.lr=0.002",
+        "optimizer.r=0.2",
+        "optimizer.climb_along=momentum",
+        "optimizer.probability=0.7",
+        "training.ema=0.9",
+    ],
+}
+STOPPED = (
+    "late, with an average",
+    "by chance",
+    "along the momentum",
+    "dropout and a warm-up of r",
+    "a part of the batch",
+    "old directions",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +207,10 @@ def assert_record_is(naive, config, summary):
     assert weights.keys() == expected.keys()
     for name, value in weights.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7)
+    average = read_checkpoint(folder_of(config) / "checkpoint.pt").get("ema")
+    assert (average is None) == (config.training.ema is None)
+    for name, value in (average or {}).items():
+        torch.testing.assert_close(value, naive.average.state_dict()[name], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

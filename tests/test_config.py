@@ -11,6 +11,7 @@ from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
+from gnp.optim.momentum import ALONG
 from gnp.optim.passes import BATCH_STATISTICS
 from gnp.optim.schedules import WARMUPS
 from gnp.settings import (
@@ -18,6 +19,7 @@ from gnp.settings import (
     ConfigError,
     OptimizerSettings,
     checked,
+    epochs_before_penalty,
     resolve,
     run_path,
     setting_names,
@@ -157,6 +159,7 @@ def test_a_setting_with_choices_has_those_of_the_code_that_it_goes_to():
     fields = OptimizerSettings.model_fields
     assert choices_of(fields["penalty_warmup"]) == WARMUPS
     assert choices_of(fields["batch_statistics"]) == BATCH_STATISTICS
+    assert choices_of(fields["climb_along"]) == ALONG
 
 
 def first_runs(name):
@@ -315,6 +318,13 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
         ("optimizer.alpha=0.8", r"optimizer\.alpha is 0\.8, which optimizer=sgd"),
         ("optimizer.adaptive=true", r"optimizer\.adaptive is 1, which optimizer=sgd"),
         ("optimizer.penalty_warmup_epochs=5", r"set both or neither"),
+        ("optimizer.penalty_start=0.9", r"optimizer\.penalty_start is 0\.9, which optimizer=sgd"),
+        ("optimizer.probability=0.5", r"optimizer\.probability is 0\.5, which optimizer=sgd"),
+        ("optimizer.climb_only_norms=true", r"climb_only_norms is 1, which optimizer=sgd"),
+        ("optimizer.climb_along=momentum", r"climb_along is momentum, which optimizer=sgd"),
+        ("optimizer.climb_along=up", r"climb_along is up; expected one of gradient, momentum"),
+        ("optimizer.penalty_start=1", r"penalty_start is 1.0; expected from 0 to below 1"),
+        ("training.ema=1", r"training\.ema is 1.0; expected above 0 to below 1 or null"),
         ("+model.widht=2", r"has no argument 'widht'.*Did you mean 'width'"),
         ("+optimizer.base.momentm=2", r"SGD has no argument 'momentm'.*Did you mean 'momentum'"),
         ("model._target_=models.vgg.VG", r"model\._target_=models\.vgg\.VG cannot be imported"),
@@ -323,6 +333,35 @@ def test_a_recipe_may_give_a_method_its_own_values_and_the_command_line_wins(com
 def test_a_wrong_setting_is_refused_with_a_suggestion(compose_train, override, words):
     with pytest.raises(ConfigError, match=words):
         validate(compose_train(["optimizer=sgd", override]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["penalty_start=0.5", "penalty_warmup=r", "penalty_warmup_epochs=1"],
+            r"penalty_start=0\.5 and optimizer\.penalty_warmup=r both .* set one of them",
+        ),
+        (
+            ["probability=0.5", "direction_every=2"],
+            r"does not go with .*direction_every=2; set one",
+        ),
+        (["climb_along=momentum", "direction_every=2"], r"set optimizer\.direction_every=1"),
+        (["climb_along=momentum", "reference_fraction=0.5"], r"set optimizer.reference_fraction=1"),
+        (["climb_along=momentum", "normalize_reference=true"], r"normalize_reference=false"),
+    ],
+)
+def test_variants_that_do_not_go_together_are_refused(compose_train, overrides, words):
+    with pytest.raises(ConfigError, match=words):
+        validate(compose_train(["optimizer=gnp", *(f"optimizer.{o}" for o in overrides)]))
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "before"),
+    [(0, 160, 0), (0.9375, 160, 150), (0.29, 100, 29), (0.7, 10, 7), (0.999, 10, 9), (0.5, 1, 0)],
+)
+def test_a_late_penalty_begins_with_an_epoch_and_has_one_at_least(share, epochs, before):
+    assert epochs_before_penalty(share, epochs) == before
 
 
 def test_sam_is_alpha_1_and_gnp_may_be_the_base(compose_train):

@@ -98,6 +98,7 @@ def test_a_finished_run_has_the_numbers_of_its_record(tiny, tmp_path, evaluated)
     configs = [
         tiny(f"root={tmp_path}"),
         tiny(f"root={tmp_path}", "optimizer=sgd", "dataset.validation_per_class=2"),
+        tiny(f"root={tmp_path}", "optimizer=sam", "training.ema=0.8"),
     ]
     summaries = [run(config) for config in configs]
     status, found, out, _ = evaluated(*map(folder_of, configs))

@@ -28,6 +28,7 @@ def in_each_process(rank):
             sync: special_ddp(rank, sync, static_graph=True) for sync in (True, False)
         },
         "hook": {sync: special_ddp(rank, sync, hook=True) for sync in (True, False)},
+        "momentum": special_ddp(rank, False, hook=True, climb_along="momentum"),
     }
 
 
@@ -212,7 +213,7 @@ def test_shards_in_half_precision(of_ranks):
 # ---------------------------------------------------------------------- DDP's own ways
 
 
-def special_ddp(rank, sync_climb, static_graph=False, hook=False):
+def special_ddp(rank, sync_climb, static_graph=False, hook=False, climb_along="gradient"):
     """Weights after three steps, with such a DDP and with a plain one; calls of the hook; what was
     refused. The last step has no penalty."""
     ends, calls, refused = [], [], []
@@ -227,8 +228,8 @@ def special_ddp(rank, sync_climb, static_graph=False, hook=False):
         ddp = nn.parallel.DistributedDataParallel(model, static_graph=special and static_graph)
         if special and hook:
             ddp.register_comm_hook(None, count)
-        base = torch.optim.SGD(model.parameters(), lr=0.1)
-        optimizer = GNP(base, r=0.3, model=ddp, sync_climb=sync_climb)
+        base = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        optimizer = GNP(base, r=0.3, model=ddp, sync_climb=sync_climb, climb_along=climb_along)
         for step in range(3):
             x, y = (t.chunk(2)[rank] for t in images(step))
             if step == 2:
@@ -247,6 +248,15 @@ def test_what_needs_ddps_own_reduction_works_with_a_synchronous_climb(of_ranks, 
         (special, plain), calls, refused = results[what][True]
         assert not refused
         assert calls == (5 if what == "hook" else 0)  # two passes, two passes, one
+        for a, b in zip(special, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_along_the_momentum_ddp_reduces_in_backward_because_all_climb_alike(of_ranks):
+    for results in of_ranks:
+        (special, plain), calls, refused = results["momentum"]
+        assert not refused
+        assert calls == 3
         for a, b in zip(special, plain, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 

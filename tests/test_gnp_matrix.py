@@ -14,6 +14,7 @@ from matrix import (
     combinations,
     expected,
     network,
+    other_climbs,
     trained,
     worker_results,
 )
@@ -35,7 +36,8 @@ def distance(left, right):
 
 
 def way(combination):
-    return distance(expected(*combination[1:]), [p.detach() for p in network().parameters()])
+    start = network(*combination[4:])
+    return distance(expected(*combination[1:]), [p.detach() for p in start.parameters()])
 
 
 def assert_as_expected(combination, weights):
@@ -43,7 +45,9 @@ def assert_as_expected(combination, weights):
     assert error < TOLERANCE[combination[0]], combination
 
 
-@pytest.mark.parametrize("combination", combinations(["single"]), ids="-".join)
+@pytest.mark.parametrize(
+    "combination", [*combinations(["single"]), *other_climbs(["single"])], ids="-".join
+)
 def test_one_process(combination):
     assert_as_expected(combination, trained(*combination))
 
@@ -54,7 +58,11 @@ def of_ranks():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("combination", combinations(["local", "synced"]), ids="-".join)
+@pytest.mark.parametrize(
+    "combination",
+    [*combinations(["local", "synced"]), *other_climbs(["local", "synced"])],
+    ids="-".join,
+)
 def test_two_processes(of_ranks, combination):
     first, second = (results[combination] for results in of_ranks)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -79,6 +87,20 @@ def test_without_an_ingredient_the_reference_is_another(ingredient, base, proces
         expected(*combination[1:], **WITHOUT[ingredient]), expected(*combination[1:])
     ) / way(combination)
     assert error > 1.5 * TOLERANCE["bf16"]
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("climb", ["norms", "momentum", "chance"])
+def test_the_other_climbs_are_other_steps(climb, base):
+    """Each from the one that forgets it."""
+    combination = ("plain", base, "single", climb)
+    without = {
+        "norms": {"climb_only_norms": False},
+        "momentum": {"r": 0.0},
+        "chance": {"r": 0.0},
+    }[climb]
+    scale = way(("fp16", *combination))
+    assert distance(expected(*combination, **without), expected(*combination)) / scale > 5e-3
 
 
 @pytest.mark.parametrize("base", BASES)

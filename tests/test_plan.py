@@ -39,9 +39,10 @@ COST = {
 
 def config(epochs=4, batch_size=30, **changes):
     training = {"epochs": epochs, "batch_size": batch_size, "drop_last": True, "precision": "fp32"}
-    training["sharpness_batch"] = None
+    training |= {"sharpness_batch": None, "ema": None}
     optimizer = {"r": 0.1, "alpha": 0.8, "reference_fraction": 1.0, "direction_every": 1}
-    optimizer |= {"penalty_warmup": "none", "penalty_warmup_epochs": 0}
+    optimizer |= {"penalty_warmup": "none", "penalty_warmup_epochs": 0, "penalty_start": 0.0}
+    optimizer |= {"probability": 1.0, "climb_along": "gradient"}
     for section in (training, optimizer):
         section.update({k: changes.pop(k) for k in list(changes) if k in section})
     assert changes.keys() <= {"evaluate_every"}
@@ -63,6 +64,13 @@ def config(epochs=4, batch_size=30, **changes):
         ({"direction_every": 2}, 4 * (90 + 60)),  # measured in steps 1 and 3
         ({"direction_every": 3}, 4 * (90 + 30)),
         ({"penalty_warmup": "zero", "penalty_warmup_epochs": 3}, 4 * 90 + 90),
+        ({"penalty_start": 0.75}, 4 * 90 + 90),
+        ({"penalty_start": 0.74}, 4 * 90 + 2 * 90),
+        ({"penalty_start": 0.99}, 4 * 90 + 90),  # an epoch is left
+        ({"penalty_start": 0.29, "epochs": 100}, 100 * 90 + 71 * 90),
+        ({"probability": 0.25}, 4 * 90 + 4 * 22),  # 22.5 of an epoch's 90, on average
+        ({"probability": 0.0}, 4 * 90),
+        ({"climb_along": "momentum"}, 4 * 90),
         ({"penalty_warmup": "r", "penalty_warmup_epochs": 3}, 4 * 180 - 30),  # r is 0 in step 1
         ({"penalty_warmup": "lambda", "penalty_warmup_epochs": 1}, 4 * 180 - 30),
     ],
@@ -75,6 +83,10 @@ def test_updates_are_the_steps_and_the_climbs():
     assert work_of(config(alpha=0.0), 100, 50).updates == 4 * 3
     assert work_of(config(), 100, 50).updates == 4 * 6
     assert work_of(config(direction_every=3), 100, 50).updates == 4 * 6
+    assert work_of(config(climb_along="momentum"), 100, 50).updates == 4 * 6
+    assert work_of(config(probability=0.34), 100, 50).updates == 4 * (3 + 1)
+    assert work_of(config(penalty_start=0.5), 100, 50).updates == 4 * 3 + 2 * 3
+    assert work_of(config(ema=0.9), 100, 50).updates == 4 * 9
 
 
 def test_each_epoch_is_evaluated_and_at_the_end_the_training_images():

@@ -88,6 +88,8 @@ def test_networks_that_draw_are_counted(experiment):
         ["optimizer=gnp", "optimizer.direction_every=3"],
         ["optimizer=gnp", "training.sharpness_batch=4", "optimizer.reference_fraction=0.333"],
         ["optimizer=gnp", "optimizer.penalty_warmup=zero", "optimizer.penalty_warmup_epochs=1"],
+        ["optimizer=gnp", "optimizer.penalty_start=0.5", "optimizer.climb_only_norms=true"],
+        ["optimizer=sam", "optimizer.climb_along=momentum", "training.ema=0.9"],
         ["optimizer=gnp", "optimizer.penalty_warmup=r", "optimizer.penalty_warmup_epochs=1",
          "optimizer.direction_every=2"],
     ],

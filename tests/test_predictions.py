@@ -34,7 +34,8 @@ def by_hand(config):
     """Probabilities (N, classes) of the finished run's network, all images in one batch."""
     data = load_dataset(config.dataset)
     model = build_model(config)
-    model.load_state_dict(read_checkpoint(folder_of(config) / "checkpoint.pt")["model"])
+    state = read_checkpoint(folder_of(config) / "checkpoint.pt")
+    model.load_state_dict(state["ema" if config.training.ema else "model"])
     model.eval()
     images = Normalise(data.mean, data.std, torch.device("cpu"))(data.evaluation.images)
     return data.evaluation, model(images).double().softmax(1)
@@ -46,6 +47,7 @@ def by_hand(config):
         [],
         ["dataset.validation_per_class=2", "training.evaluate_every=0"],
         ["training.label_smoothing=0.2", "optimizer=gnp", "runtime.eval_batch_size=7"],
+        ["training.ema=0.8"],
     ],
 )
 def test_a_run_ends_with_what_its_network_says_of_each_evaluated_image(tiny, tmp_path, chosen):

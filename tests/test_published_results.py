@@ -100,6 +100,11 @@ def _models(markdown):
 UNNAMED = {
     "fidelity": "paper",
     "training.evaluate_every": 1,
+    "training.ema": None,
+    "optimizer.penalty_start": 0.0,
+    "optimizer.probability": 1.0,
+    "optimizer.climb_only_norms": False,
+    "optimizer.climb_along": "gradient",
     "dataset.label_noise": 0.0,
     "dataset.noise_kind": "symmetric",
     "dataset.noise_seed": 0,

@@ -72,6 +72,8 @@ def assert_same(left, right, tolerance):
                 assert x[name] == pytest.approx(y[name], rel=10 * tolerance, abs=1e-9), name
     for name, value in a["model"].items():
         torch.testing.assert_close(value, b["model"][name], rtol=tolerance, atol=tolerance)
+    for name, value in a.get("ema", {}).items():
+        torch.testing.assert_close(value, b["ema"][name], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +81,22 @@ def assert_same(left, right, tolerance):
     [
         [*WITH_NORM, "training.sharpness_batch=16"],
         [*WITHOUT_NORM, "optimizer.reference_fraction=0.25", "training.max_grad_norm=1"],
+        [
+            *WITH_NORM,
+            "training.sharpness_batch=16",
+            "training.ema=0.8",
+            "optimizer.probability=0.5",
+            "optimizer.climb_only_norms=true",
+            "optimizer.penalty_start=0.4",
+        ],
+        [*WITHOUT_NORM, "optimizer.climb_along=momentum", "training.ema=0.8"],
     ],
-    ids=["each climbs by itself", "all climb together"],
+    ids=[
+        "each climbs by itself",
+        "all climb together",
+        "late, by chance, norms alone, averaged",
+        "along the momentum, averaged",
+    ],
 )
 def test_two_processes_give_the_result_of_one(tmp_path, settings):
     for processes in (1, 2):

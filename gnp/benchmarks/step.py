@@ -38,6 +38,9 @@ OURS: dict[str, dict[str, Any]] = {
     "GNP, m-sharpness of 4 pieces": {},
     "GNP, reference on a quarter": {},
     "GNP, direction_every=5": {"direction_every": 5},
+    "GNP, probability=0.5": {"probability": 0.5},
+    "GNP, climb_only_norms": {"climb_only_norms": True},
+    "MSAM": {"alpha": 1.0, "climb_along": "momentum"},
 }
 THEIRS = {  # pytorch_optimizer's → ours that does the same
     "pytorch_optimizer SAM": "SAM",

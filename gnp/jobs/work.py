@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from gnp.settings import batches_of, is_evaluated
+from gnp.settings import batches_of, epochs_before_penalty, is_evaluated
 from gnp.settings.gpus import UTILISATION, Gpu
 
 # Bytes beside the checkpoint's tensors: a line of metrics an epoch, and it again in the checkpoint;
@@ -17,7 +17,7 @@ PER_EPOCH, PER_RUN = 600, 50_000
 class Work:
     """``drawn``: images of training batches. ``trained`` and ``evaluated``: images through a
     forward and backward pass, and through a forward pass alone. ``updates``: of all parameters; a
-    climb counts as one."""
+    climb counts as one, and so does a moving average's."""
 
     drawn: int = 0
     trained: int = 0
@@ -75,7 +75,7 @@ def work_of(config: Mapping[str, Any], train: int, evaluation: int, done: int = 
     training = config["training"]
     epochs = training["epochs"]
     steps = batches_of(train, training["batch_size"], training["drop_last"])
-    without = _steps_without_penalty(config["optimizer"], steps)
+    without = _steps_without_penalty(config["optimizer"], epochs, steps)
     total = Work()
     warm_up = min(epochs, max(done, math.ceil(without / steps) if steps else 0))
     for epoch in range(done, warm_up):
@@ -88,11 +88,16 @@ def work_of(config: Mapping[str, Any], train: int, evaluation: int, done: int = 
 
 def checkpoint_bytes(config: Mapping[str, Any], cost: Mapping[str, Any]) -> int:
     """On disk after the run, with the rest of its record."""
-    return int(cost["flops"]["checkpoint"]) + PER_EPOCH * config["training"]["epochs"] + PER_RUN
+    training, of_one = config["training"], cost["flops"]
+    average = 0 if training["ema"] is None else of_one["network"]
+    return int(of_one["checkpoint"] + average) + PER_EPOCH * training["epochs"] + PER_RUN
 
 
-def _steps_without_penalty(optimizer: Mapping[str, Any], steps: int) -> int:
-    """So many of the run's first steps are in a warm-up that has no penalty yet."""
+def _steps_without_penalty(optimizer: Mapping[str, Any], epochs: int, steps: int) -> int:
+    """So many of the run's first steps come before its penalty, or in a warm-up that has none
+    yet."""
+    if before := epochs_before_penalty(optimizer["penalty_start"], epochs):
+        return before * steps
     warm_up = optimizer["penalty_warmup_epochs"] * steps
     if optimizer["penalty_warmup"] == "none" or not warm_up:
         return 0
@@ -109,7 +114,8 @@ def _epoch(config: Mapping[str, Any], train: int, off: int) -> Work:
         optimizer["direction_every"],
     )
     has_penalty = optimizer["r"] > 0 and optimizer["alpha"] > 0
-    drawn = trained = climbs = 0
+    one_pass = optimizer["climb_along"] == "momentum"
+    drawn = trained = climbs = more = 0
     for step in range(steps):
         images = min(size, train - step * size)
         drawn += images
@@ -118,10 +124,16 @@ def _epoch(config: Mapping[str, Any], train: int, off: int) -> Work:
             continue
         climbs += 1
         # Measured in a first step with a penalty, and in every so many-th of the epoch.
-        if step == off or step % direction_every == 0:
+        if not one_pass and (step == off or step % direction_every == 0):
             piece = training["sharpness_batch"] or images
-            trained += images // piece * math.ceil(piece / every)
-    return Work(drawn=drawn, trained=trained, updates=steps + climbs)
+            more += images // piece * math.ceil(piece / every)
+    share = optimizer["probability"]  # of the steps: which ones, only training draws
+    averages = 0 if training["ema"] is None else steps
+    return Work(
+        drawn=drawn,
+        trained=trained + round(share * more),
+        updates=steps + averages + round(share * climbs),
+    )
 
 
 def _evaluations(training: Mapping[str, Any], done: int) -> int:

@@ -4,8 +4,11 @@
     gnp.py           the class, which composes what follows
     wrapper.py       an optimizer around another one: groups, state, checks
     bases.py         around several
-    groups.py        a parameter group as the penalty sees it
+    groups.py        a parameter group as the penalty sees it; penalty.py: wraps such groups
+    chance.py        steps that have the penalty by chance
     climb.py         where g2 is taken, and how the weights come back
+    climbing.py      which parameters climb: all, or those of the norms
+    momentum.py      the climb along the base's momentum
     mix.py           the mix, and what stands in it for g1
     passes.py        what must not happen twice: buffers.py, draws.py
     loss_scale.py    GradScaler's, or none
@@ -24,7 +27,7 @@ from gnp.optim.buffers import average_norm_statistics, averaged_buffers, kept_bu
 from gnp.optim.draws import RandomState
 from gnp.optim.gnp import GNP
 from gnp.optim.passes import true_gradients
-from gnp.optim.schedules import PenaltySchedule, penalty_warmup
+from gnp.optim.schedules import PenaltySchedule, late_penalty, penalty_warmup
 
 __all__ = [
     "GNP",
@@ -33,6 +36,7 @@ __all__ = [
     "average_norm_statistics",
     "averaged_buffers",
     "kept_buffers",
+    "late_penalty",
     "penalty_warmup",
     "true_gradients",
 ]

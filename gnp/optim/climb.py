@@ -1,9 +1,11 @@
 """The climb: where g2 is taken, and how the weights come back.
 
-Three of one kind say where: along g1 (``Fresh``), in proportion to the weights (``Adaptive``), or
-in a direction that was measured some steps ago (``Kept``).
+Four of one kind say where: along g1 (``Fresh``), in proportion to the weights (``Adaptive``), in a
+direction that was measured some steps ago (``Kept``), or along the base's momentum
+(``momentum.py``).
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnp.optim.climbing import Climbing
 from gnp.optim.gradients import Gradients, Units, by_device_and_dtype, norm_of, with_gradient
 from gnp.optim.groups import Group
 from gnp.optim.update_rule import adaptive_, climb_, climb_scale
@@ -31,14 +34,17 @@ class Ascent:
 
 @dataclass(frozen=True)
 class Direction:
-    """One that is climbed in for several steps."""
+    """One that is known before the step's gradient is."""
 
-    climb: Gradients  # of unit length (under ASAM's norm where that is on)
+    climb: Gradients
     reference: Gradients | None  # g1/‖g1‖, where the mix takes that
+    scale: float | Tensor = 1.0  # makes climb's length 1 (under ASAM's norm where that is on)
 
 
 class Climb(ABC):
     """Where g2 is taken."""
+
+    shared = False  # Is it one direction for all processes, whatever their images are?
 
     @abstractmethod
     def ascent(
@@ -53,8 +59,8 @@ class Climb(ABC):
         """
 
     @abstractmethod
-    def old(self, piece: int) -> Direction | None:
-        """The direction in which this piece of the batch is to climb again, if there is one."""
+    def old(self, groups: list[Group], piece: int) -> Direction | None:
+        """The direction in which this piece of the batch is to climb, if there is one already."""
 
     @abstractmethod
     def after_step(self, stepped: Tensor | bool) -> None:
@@ -80,14 +86,15 @@ class Fresh(Climb):
     Args:
         epsilon: added to ‖g1‖.
         units: what turns ε into the units of the gradients.
+        climbing: of which parameters; the norm is over them, too.
 
     Raises:
         ValueError: ε (with ``Adaptive``, η) is negative or not finite.
     """
 
-    def __init__(self, epsilon: float, units: Units):
+    def __init__(self, epsilon: float, units: Units, climbing: Climbing):
         _check_not_negative("epsilon", epsilon)
-        self._epsilon, self._units = epsilon, units
+        self._epsilon, self._units, self._climbing = epsilon, units, climbing
 
     def ascent(
         self, groups: list[Group], g1: Gradients, norm: Tensor, spent: list[bool], piece: int
@@ -96,19 +103,30 @@ class Fresh(Climb):
         return Ascent(
             directions,
             [self.scale(length, group.climb) for group in groups],
-            [d is not g or over for d, g, over in zip(directions, g1, spent, strict=True)],
+            [self.made(group) or over for group, over in zip(groups, spent, strict=True)],
         )
 
     def direction(
         self, groups: list[Group], g1: Gradients, norm: Tensor
     ) -> tuple[Gradients, Tensor]:
         """The direction, and the norm that it is divided by."""
-        return g1, norm
+        climbing = self._climbing(groups, g1)
+        return climbing, norm if climbing is g1 else norm_of(climbing)
+
+    def made(self, group: Group) -> bool:
+        """Are the group's directions of their own memory, not g1's?"""
+        return False
+
+    def unscaled(self) -> "Fresh":
+        """The same for vectors that no loss scale is in."""
+        other = copy.copy(self)
+        other._units = _as_it_is
+        return other
 
     def scale(self, length: Tensor, r: float) -> Tensor:
         return climb_scale(length, r, self._units(self._epsilon, length.device))
 
-    def old(self, piece: int) -> Direction | None:
+    def old(self, groups: list[Group], piece: int) -> Direction | None:
         return None
 
     def after_step(self, stepped: Tensor | bool) -> None:
@@ -122,24 +140,28 @@ class Adaptive(Fresh):
     """θ + r · T²g1/‖T g1‖ with T = |θ| + η in the groups that have ``adaptive`` (ASAM), and T = 1
     in the others."""
 
-    def __init__(self, eta: float, epsilon: float, units: Units):
-        super().__init__(epsilon, units)
+    def __init__(self, eta: float, epsilon: float, units: Units, climbing: Climbing):
+        super().__init__(epsilon, units, climbing)
         _check_not_negative("adaptive_eta", eta)
         self._eta = eta
 
     def direction(
         self, groups: list[Group], g1: Gradients, norm: Tensor
     ) -> tuple[Gradients, Tensor]:
+        climbing, norm = super().direction(groups, g1, norm)
         if not any(group.adaptive for group in groups):
-            return super().direction(groups, g1, norm)
+            return climbing, norm
         directions = [
-            [None if g is None else g.clone() for g in grads] if group.adaptive else grads
-            for group, grads in zip(groups, g1, strict=True)
+            [None if g is None else g.clone() for g in grads] if self.made(group) else grads
+            for group, grads in zip(groups, climbing, strict=True)
         ]
         self._times_t(groups, directions)
         length = norm_of(directions)
         self._times_t(groups, directions)
         return directions, length
+
+    def made(self, group: Group) -> bool:
+        return group.adaptive
 
     def _times_t(self, groups: list[Group], directions: Gradients) -> None:
         for group, grads in zip(groups, directions, strict=True):
@@ -161,18 +183,13 @@ class Kept(Climb):
         self._fresh, self._every, self._with_reference = fresh, every, with_reference
         self.renew()
 
-    def old(self, piece: int) -> Direction | None:
+    def old(self, groups: list[Group], piece: int) -> Direction | None:
         return self._directions.get(piece)
 
     def ascent(
         self, groups: list[Group], g1: Gradients, norm: Tensor, spent: list[bool], piece: int
     ) -> Ascent:
-        alphas = {group.alpha for group in groups if group.r > 0}
-        if len(alphas) > 1:
-            raise ValueError(
-                "direction_every needs one alpha for all groups: a step in an old direction takes "
-                f"one gradient, at θ + αr·d; these have {sorted(alphas)}"
-            )
+        refuse_different_alphas(groups, "direction_every")
         directions, length = self._fresh.direction(groups, g1, norm)
         climb = self._unit(directions, length)
         reference = None
@@ -196,17 +213,13 @@ class Kept(Climb):
         self._age = 0  # steps that used them
 
 
-def kept_for(every: int, fresh: Fresh, with_reference: bool) -> Climb:
-    """``fresh``, its directions kept for ``every`` steps (1: measured in each).
-
-    Raises:
-        TypeError, ValueError: ``every`` is no number of steps.
-    """
-    if isinstance(every, bool) or not isinstance(every, int):
-        raise TypeError(f"direction_every must be a number of steps, not {every!r}")
-    if every < 1:
-        raise ValueError(f"direction_every must be ≥ 1 step, not {every}")
-    return fresh if every == 1 else Kept(fresh, every, with_reference)
+def refuse_different_alphas(groups: list[Group], what: str) -> None:
+    alphas = {group.alpha for group in groups if group.r > 0}
+    if len(alphas) > 1:
+        raise ValueError(
+            f"{what} needs one alpha for all groups: a step in a direction that is known takes "
+            f"one gradient, at θ + αr·d; these have {sorted(alphas)}"
+        )
 
 
 @contextmanager
@@ -219,6 +232,10 @@ def climbed(groups: list[Group], ascent: Ascent) -> Iterator[None]:
         yield
     finally:
         _copy_back(saved)
+
+
+def _as_it_is(value: float, device: torch.device) -> float:
+    return value
 
 
 def _check_not_negative(name: str, value: float) -> None:

@@ -16,20 +16,24 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gnp.optim.arrival import Arrival, arriving, refuse_accelerates_accumulation
-from gnp.optim.climb import Adaptive, Ascent, climbed, kept_for
+from gnp.optim.chance import chance_of
+from gnp.optim.climb import Adaptive, Ascent, climbed
+from gnp.optim.climbing import climbing
 from gnp.optim.first_pass import FirstPass
 from gnp.optim.gradients import add_l2, current_gradients, norm_of, scale_, take_gradients
-from gnp.optim.groups import Group, check_settings, groups_of
+from gnp.optim.groups import Group
 from gnp.optim.loss_scale import loss_scale
 from gnp.optim.mix import mix_into_gradients, reference_in_the_mix
+from gnp.optim.momentum import climb_of
 from gnp.optim.passes import Passes
+from gnp.optim.penalty import PenaltyWrapper
 from gnp.optim.pieces import Closure, mean_over, pieces_of
 from gnp.optim.processes import Reduction, processes_of
 from gnp.optim.update_rule import clip_scale
-from gnp.optim.wrapper import OptimizerWrapper
+from gnp.optim.wrapper import checked_bases
 
 
-class GNP(OptimizerWrapper):
+class GNP(PenaltyWrapper):
     r"""Gradient norm penalty around any ``torch.optim`` optimizer.
 
     Minimises L + λ‖∇L‖ with λ = α·r, by a gradient that needs no second derivative::
@@ -97,14 +101,23 @@ class GNP(OptimizerWrapper):
             order in r this is the mix. A step costs 1 + 1/k plain ones on average; a copy of the
             parameters more is held. d is not part of ``state_dict``: the first step after
             loading measures it.
+        climb_only_norms: climb in the scales and shifts of ``model``'s normalisation layers alone,
+            by the norm over them (SAM-ON, Mueller et al., NeurIPS 2023, arXiv 2306.04226); g1, g2
+            and the step are of all parameters. Without ``model``: ``climbs=False`` in other groups.
+        climb_along: "gradient", or "momentum": one gradient, at θ − αr·m/‖m‖, with m the base's
+            momentum (MSAM, Becker et al., arXiv 2401.12033, whose sign it is; torch's SGD, Adam,
+            AdamW). A step costs one pass; the first, before there is an m, is the base's.
+        probability: of a step to have the penalty; the others are the base optimizer's (RST, Zhao,
+            Zhang, Hu, AAAI 2023, arXiv 2203.09962). 1 + p passes a step.
+        seed: of these draws, a function of (seed, the step's number); the number is in the groups.
         sync_climb: with ``model`` in DistributedDataParallel, climb along the gradient of all
             processes (two reductions a step) instead of each along its own (one; the official
             code). Without DDP, or if ``model`` is not the DDP module, whatever reduces gradients
             in ``backward`` makes the climb synchronous.
 
-    Every parameter group may have its own ``r``, ``alpha``, ``l2`` and ``adaptive`` (``gnp_r``,
-    ``gnp_alpha`` where the base has a setting of that name itself, as RMSprop has); ‖g1‖ is one
-    norm over all groups.
+    Every parameter group may have its own ``r``, ``alpha``, ``l2``, ``adaptive`` and ``climbs``
+    (``gnp_alpha`` where the base has an ``alpha`` itself, as RMSprop has); ‖g1‖ is one norm over
+    all groups that climb.
     A parameter that has no gradient in a pass counts as having gradient zero in it. Beside the
     parameters and the two gradients one copy of the parameters is held during a step.
     Parameters sharded by FSDP2 (``fully_shard``) climb shard by shard, by the norm over all.
@@ -114,11 +127,10 @@ class GNP(OptimizerWrapper):
     Raises:
         TypeError: ``base`` is not an optimizer or calls the closure itself, ``model`` is not a
             module, or a number is missing.
-        ValueError: r, l2, ε or η is negative, α outside [0, 1], one of them not finite,
-            ``direction_every`` below 1, or ``true_gradient`` without ``model``.
+        ValueError: r, l2, ε or η is negative, α or a probability outside [0, 1], one of them not
+            finite, ``direction_every`` below 1, or what does not go together.
     """
 
-    prefix = "gnp_"
     model: nn.Module | None
     grad_scaler: torch.amp.GradScaler | None
 
@@ -140,30 +152,32 @@ class GNP(OptimizerWrapper):
         replay_draws: bool = True,
         true_gradient: bool = False,
         direction_every: int = 1,
+        climb_only_norms: bool = False,
+        climb_along: str = "gradient",
+        probability: float = 1.0,
+        seed: int = 0,
         sync_climb: bool = False,
     ):
         if max_grad_norm is not None and not 0 < max_grad_norm < math.inf:
             raise ValueError(f"max_grad_norm must be positive and finite, not {max_grad_norm}")
         # All that may refuse comes before the base's groups are touched.
+        bases = checked_bases(base)
         self._passes = Passes(model, batch_statistics, replay_draws, true_gradient)
         self._scale = loss_scale(grad_scaler, model)
         self._processes = processes_of(model, together=sync_climb)
         self._reference = reference_in_the_mix(normalize_reference, epsilon, self._scale.of)
-        fresh = Adaptive(adaptive_eta, epsilon, self._scale.of)
-        self._climb = kept_for(direction_every, fresh, with_reference=normalize_reference)
-        super().__init__(base, {"r": r, "alpha": alpha, "l2": l2, "adaptive": adaptive})
+        chance = chance_of(probability, seed, direction_every)
+        which = climbing(climb_only_norms, model, bases)
+        fresh = Adaptive(adaptive_eta, epsilon, self._scale.of, which)
+        self._climb = climb_of(climb_along, direction_every, fresh, bases, normalize_reference)
+        super().__init__(base, {"r": r, "alpha": alpha, "l2": l2, "adaptive": adaptive}, chance)
         self.max_grad_norm = max_grad_norm
+        self._fix(model=model, grad_scaler=grad_scaler, sync_climb=sync_climb, epsilon=epsilon)
+        self._fix(normalize_reference=normalize_reference, true_gradient=true_gradient)
+        self._fix(batch_statistics=batch_statistics, replay_draws=replay_draws, seed=seed)
+        self._fix(climb_only_norms=climb_only_norms, climb_along=climb_along)
         self._fix(
-            model=model,
-            grad_scaler=grad_scaler,
-            sync_climb=sync_climb,
-            normalize_reference=normalize_reference,
-            direction_every=direction_every,
-            epsilon=epsilon,
-            adaptive_eta=adaptive_eta,
-            true_gradient=true_gradient,
-            batch_statistics=batch_statistics,
-            replay_draws=replay_draws,
+            adaptive_eta=adaptive_eta, direction_every=direction_every, probability=probability
         )
         self._first: FirstPass | None = None  # between the two passes
         self._complete = False  # p.grad is g, by two passes without a closure
@@ -209,7 +223,7 @@ class GNP(OptimizerWrapper):
         mean = mean_over(pieces, groups, self.model, copy=self._processes.gradients_are_views)
         with self._climb.renewing_on_error(), torch.enable_grad(), mean as g:
             for piece in pieces:
-                measures = self._has_penalty() and self._climb.old(piece.index) is None
+                measures = self._has_penalty() and self._climb.old(groups, piece.index) is None
                 first = piece.reference if measures else piece.closure
                 same_images = piece.same_images or not measures
                 with self._at_the_weights(reduction, piece.index, same_images) as arrival:
@@ -235,7 +249,7 @@ class GNP(OptimizerWrapper):
         """
         self._first, self._complete = None, False
         groups, has_penalty = self._groups(), self._has_penalty()
-        old = self._climb.old(piece) if has_penalty else None
+        old = self._climb.old(groups, piece) if has_penalty else None
         if old is not None:
             with climbed(groups, self._reference.single_ascent(groups, old)):
                 with reduction.passing(), arriving(groups, climbs=True) as arrival:
@@ -253,7 +267,7 @@ class GNP(OptimizerWrapper):
         if has_penalty:
             g1 = take_gradients(groups, copy=self._processes.gradients_are_views)
             self._first = FirstPass(g1, piece, draws, reduction)
-        else:
+        elif self._chance.drawn:
             self._reference.prepare_alone(groups)
 
     @contextmanager
@@ -290,6 +304,7 @@ class GNP(OptimizerWrapper):
         if self.max_grad_norm is not None:
             scale_(current_gradients(groups), clip_scale(norm(), self.max_grad_norm))
         self._climb.after_step(self._scale.step(self.base, norm))
+        self._count()
 
     # ------------------------------------------------------------------ steps without closures
 
@@ -348,9 +363,11 @@ class GNP(OptimizerWrapper):
     def _begin(self, pieces: int = 1) -> Reduction:
         refuse_accelerates_accumulation()
         self._scale.begin()
+        self._draw()
         # The mean of what the processes would step with is another step than one for all: where
-        # there is a climb, a length of one or a mean already.
-        apart = self._has_penalty() or self._reference.is_unit or pieces > 1
+        # there is a climb of their own, a length of one or a mean already.
+        climbs = self._has_penalty() and not self._climb.shared
+        apart = climbs or self._reference.is_unit or pieces > 1
         return self._processes.reduction(apart)
 
     def _give_up_step(self) -> None:
@@ -360,28 +377,7 @@ class GNP(OptimizerWrapper):
             self._complete = False
             self.renew_direction()
 
-    # ------------------------------------------------------------------ groups and state
-
-    def penalty(self, group: dict[str, Any]) -> tuple[float, float]:
-        """(r, α) of a group, whatever their keys are called in it."""
-        return self.own_setting(group, "r"), self.own_setting(group, "alpha")
-
-    def set_penalty(self, group: dict[str, Any], r: float, alpha: float) -> None:
-        """Set r and α of a group.
-
-        Raises:
-            ValueError: r is negative, α outside [0, 1], or either not finite.
-        """
-        self.set_own(group, r=r, alpha=alpha)
-
-    def _groups(self) -> list[Group]:
-        return groups_of(self.base, self._keys)
-
-    def _has_penalty(self) -> bool:
-        return any(group.alpha > 0 and group.r > 0 for group in self._groups())
-
-    def _check_own(self, settings: dict[str, Any]) -> None:
-        check_settings(settings)
+    # ------------------------------------------------------------------ state
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self._give_up_step()
@@ -390,7 +386,3 @@ class GNP(OptimizerWrapper):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.renew_direction()
-
-    def __repr__(self) -> str:
-        r, alpha = self.penalty(self.param_groups[0])
-        return f"GNP(r={r}, alpha={alpha}, base={self.base!r})"

@@ -19,6 +19,7 @@ class Group(NamedTuple):
     alpha: float
     l2: float
     adaptive: bool
+    climbs: bool
     maximizes: bool  # the base's objective is −L, and uphill for the penalty is where L falls
 
     @property
@@ -45,6 +46,7 @@ def groups_of(base: Optimizer, keys: Mapping[str, str]) -> list[Group]:
             alpha=group[keys["alpha"]],
             l2=group[keys["l2"]],
             adaptive=group[keys["adaptive"]],
+            climbs=group[keys["climbs"]],
             maximizes=_maximizes(part, group),
         )
         for part in bases_of(base)
@@ -59,7 +61,7 @@ def _maximizes(base: Optimizer, group: dict[str, Any]) -> bool:
 
 
 def check_settings(settings: dict[str, Any]) -> None:
-    """Refuse what ``r``, ``alpha``, ``l2`` and ``adaptive`` cannot be.
+    """Refuse what ``r``, ``alpha``, ``l2``, ``adaptive`` and ``climbs`` cannot be.
 
     Raises:
         TypeError: not a number, or not True or False.
@@ -72,5 +74,6 @@ def check_settings(settings: dict[str, Any]) -> None:
         if not (math.isfinite(value) and 0 <= value <= upper):
             expected = "≥ 0" if upper == math.inf else "from 0 (base optimizer) to 1 (SAM)"
             raise ValueError(f"{name} must be finite and {expected}, not {value}")
-    if not isinstance(settings["adaptive"], bool):
-        raise TypeError(f"adaptive must be True or False, not {describe(settings['adaptive'])}")
+    for name in ("adaptive", "climbs"):
+        if not isinstance(settings[name], bool):
+            raise TypeError(f"{name} must be True or False, not {describe(settings[name])}")

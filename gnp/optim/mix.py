@@ -80,7 +80,7 @@ def reference_in_the_mix(
 
 
 def _ascent(old: Direction, scales: Sequence[float]) -> Ascent:
-    return Ascent(old.climb, scales, [False] * len(scales))
+    return Ascent(old.climb, [s * old.scale for s in scales], [False] * len(scales))
 
 
 @torch.no_grad()

@@ -80,5 +80,20 @@ def penalty_warmup(strategy: str, steps: int) -> dict[str, Factor]:
     if strategy == "none" or steps == 0:
         return {}
     if strategy == "zero":
-        return {"r": lambda step: float(step >= steps)}  # r = 0 is the base optimizer
+        return late_penalty(steps)
     return {"r" if strategy == "r" else "alpha": lambda step: min(1.0, step / steps)}
+
+
+def late_penalty(steps: int) -> dict[str, Factor]:
+    """The factors of a penalty that begins after so many steps of the base optimizer, as arguments
+    of ``PenaltySchedule``.
+
+    Source: Zhou, Wang, Mao, Li, Yan, *Sharpness-Aware Minimization Efficiently Selects Flatter
+    Minima Late in Training*, ICLR 2025 (arXiv 2410.10373).
+
+    Raises:
+        ValueError: negative steps.
+    """
+    if steps < 0:
+        raise ValueError(f"a penalty begins after ≥ 0 steps, not {steps}")
+    return {"r": lambda step: float(step >= steps)} if steps else {}  # r = 0 is the base optimizer

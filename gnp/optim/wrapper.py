@@ -29,8 +29,7 @@ class OptimizerWrapper(Borrower):
     base: Optimizer
 
     def __init__(self, base: Optimizer | Sequence[Optimizer], own: dict[str, Any]):
-        for part in base if isinstance(base, Sequence) else (base,):
-            _check_base(part)
+        checked_bases(base)
         base = Bases(base) if isinstance(base, Sequence) else base
         theirs = {name for part in bases_of(base) for name in part.defaults}
         self._keys = {name: self.prefix + name if name in theirs else name for name in own}
@@ -43,7 +42,8 @@ class OptimizerWrapper(Borrower):
 
     def _fix(self, **values: Any) -> None:
         """Attributes that can be read, and not be set: what was made of them would not follow."""
-        self.__dict__.update(values, _fixed=frozenset(values))
+        fixed = self.__dict__.get("_fixed", frozenset())
+        self.__dict__.update(values, _fixed=fixed | values.keys())
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__.get("_fixed", ()):
@@ -153,6 +153,18 @@ class OptimizerWrapper(Borrower):
 
     def _check_group(self, group: dict[str, Any]) -> None:
         self._check_own({name: group[key] for name, key in self._keys.items()})
+
+
+def checked_bases(base: Optimizer | Sequence[Optimizer]) -> tuple[Optimizer, ...]:
+    """As a tuple.
+
+    Raises:
+        TypeError: one of them cannot be a base.
+    """
+    parts = tuple(base) if isinstance(base, Sequence) else (base,)
+    for part in parts:
+        _check_base(part)
+    return parts
 
 
 def _check_base(base: object) -> None:

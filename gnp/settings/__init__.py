@@ -7,7 +7,7 @@ from gnp.settings.augmentation import AugmentationSettings
 from gnp.settings.compose import resolve, validate
 from gnp.settings.dataset import DatasetSettings
 from gnp.settings.messages import ConfigError, checked, suggest
-from gnp.settings.optimizer import OptimizerSettings
+from gnp.settings.optimizer import OptimizerSettings, epochs_before_penalty
 from gnp.settings.run import (
     Composed,
     Config,
@@ -35,6 +35,7 @@ __all__ = [
     "WandbSettings",
     "batches_of",
     "checked",
+    "epochs_before_penalty",
     "is_evaluated",
     "path_of",
     "resolve",

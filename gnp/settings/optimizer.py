@@ -1,5 +1,6 @@
 """The settings of an optimizer: the base that takes the step, and the penalty around it."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -11,7 +12,17 @@ from gnp.settings.texts import FolderName
 # The configs without a penalty, and what would have no effect or make them another method.
 STANDARD = ("sgd", "adamw")
 STANDARD_HAS = {"r": 0, "alpha": 0, "adaptive": False, "reference_fraction": 1}
-STANDARD_HAS |= {"direction_every": 1}
+STANDARD_HAS |= {"direction_every": 1, "climb_only_norms": False, "climb_along": "gradient"}
+STANDARD_HAS |= {"probability": 1, "penalty_start": 0}
+
+
+def epochs_before_penalty(penalty_start: float, epochs: int) -> int:
+    """Whole epochs that a run of so many trains before its penalty begins: at least one is left.
+
+    Args:
+        penalty_start: their share, from 0 to below 1.
+    """
+    return math.floor(penalty_start * epochs + 1e-9)  # 0.29 · 100 is a little below 29
 
 
 class OptimizerSettings(Section):
@@ -51,6 +62,21 @@ class OptimizerSettings(Section):
         "none", "at first no penalty (zero), or r or λ = α·r grows linearly"
     )
     penalty_warmup_epochs: int = setting(0, "length of the penalty's warm-up", ge=0)
+    penalty_start: float = setting(
+        0.0,
+        "share of the epochs that come before the penalty: 0.9375 of 160 leaves it the last 10",
+        ge=0,
+        lt=1,
+    )
+    probability: float = setting(
+        1.0, "of a step to have the penalty; the others are the base optimizer's", ge=0, le=1
+    )
+    climb_only_norms: bool = setting(
+        False, "climb in the scales and shifts of normalisation layers alone (SAM-ON)"
+    )
+    climb_along: Literal["gradient", "momentum"] = setting(
+        "gradient", "or the base optimizer's momentum: MSAM, one gradient a step"
+    )
     adaptive: bool = setting(
         False, "ASAM's climb, in proportion to the weights (arXiv 2102.11600); r is 0.5 to 2 there"
     )
@@ -88,8 +114,9 @@ class OptimizerSettings(Section):
         if self.name in STANDARD:
             for name, off in STANDARD_HAS.items():
                 if (value := getattr(self, name)) != off:
+                    shown = value if isinstance(value, str) else f"{value:g}"
                     wrong = (
-                        f"optimizer.{name} is {value:g}, which optimizer={self.name}, the standard "
+                        f"optimizer.{name} is {shown}, which optimizer={self.name}, the standard "
                         f"scheme, does not have; use optimizer=gnp or sam with base={self.name}"
                     )
         elif self.name == "sam" and self.alpha != 1:
@@ -99,6 +126,32 @@ class OptimizerSettings(Section):
                 f"optimizer.penalty_warmup is {self.penalty_warmup} with "
                 f"optimizer.penalty_warmup_epochs={self.penalty_warmup_epochs}; set both or neither"
             )
+        wrong = wrong or self._what_does_not_go_together()
         if wrong is not None:
             raise PydanticCustomError("custom", "{what}", {"what": wrong})
         return self
+
+    def _what_does_not_go_together(self) -> str | None:
+        if self.penalty_start > 0 and self.penalty_warmup != "none":
+            return (
+                f"optimizer.penalty_start={self.penalty_start:g} and optimizer.penalty_warmup="
+                f"{self.penalty_warmup} both say how the penalty begins; set one of them"
+            )
+        if self.probability < 1 and self.direction_every > 1:
+            return (
+                f"optimizer.probability={self.probability:g} does not go with "
+                f"optimizer.direction_every={self.direction_every}; set one of them to 1"
+            )
+        if self.climb_along == "gradient":
+            return None
+        for name, off in {
+            "direction_every": 1,
+            "reference_fraction": 1,
+            "normalize_reference": False,
+        }.items():
+            if getattr(self, name) != off:
+                return (
+                    f"optimizer.climb_along=momentum takes no gradient at the weights, which "
+                    f"optimizer.{name} is about; set optimizer.{name}={str(off).lower()}"
+                )
+        return None

@@ -49,6 +49,12 @@ class TrainingSettings(Section):
         ge=0,
     )
     drop_last: bool = setting(True, "leave out an epoch's last, smaller batch")
+    ema: float | None = setting(
+        None,
+        "evaluate a moving average of the weights, of about 1/(1 - ema) steps; null: the last ones",
+        gt=0,
+        lt=1,
+    )
     precision: Literal["fp32", "bf16", "fp16"] = setting(
         "fp32", "of the forward and backward pass; fp16 scales the loss"
     )

@@ -10,9 +10,16 @@ from hydra.utils import get_object, instantiate
 from torch import nn
 
 from gnp.data import Augmentation, ImageData, load_dataset
-from gnp.optim import GNP, PenaltySchedule, penalty_warmup
-from gnp.settings import Config, ConfigError, OptimizerSettings, batches_of
+from gnp.optim import GNP, PenaltySchedule, late_penalty, penalty_warmup
+from gnp.settings import (
+    Config,
+    ConfigError,
+    OptimizerSettings,
+    batches_of,
+    epochs_before_penalty,
+)
 from gnp.training.loop import Autocast, Schedules, cosine
+from gnp.training.seeds import stream_seed
 
 
 def load_data(config: Config, device: torch.device) -> ImageData:
@@ -109,23 +116,30 @@ def build_optimizer(config: Config, model: nn.Module, device: torch.device) -> G
     except Exception as error:  # Hydra wraps whatever the optimizer's constructor raises
         raise ConfigError(_in_one_line("optimizer.base", error)) from error
     scaler = torch.amp.GradScaler(device.type) if config.training.precision == "fp16" else None
-    return GNP(
-        base,
-        r=settings.r,
-        alpha=settings.alpha,
-        model=model,
-        max_grad_norm=config.training.max_grad_norm,
-        grad_scaler=scaler,
-        normalize_reference=settings.normalize_reference,
-        epsilon=settings.epsilon,
-        batch_statistics=settings.batch_statistics,
-        replay_draws=settings.replay_draws,
-        true_gradient=settings.true_gradient,
-        adaptive=settings.adaptive,
-        adaptive_eta=settings.adaptive_eta,
-        direction_every=settings.direction_every,
-        sync_climb=config.training.sharpness_batch is None,
-    )
+    try:
+        return GNP(
+            base,
+            r=settings.r,
+            alpha=settings.alpha,
+            model=model,
+            max_grad_norm=config.training.max_grad_norm,
+            grad_scaler=scaler,
+            normalize_reference=settings.normalize_reference,
+            epsilon=settings.epsilon,
+            batch_statistics=settings.batch_statistics,
+            replay_draws=settings.replay_draws,
+            true_gradient=settings.true_gradient,
+            adaptive=settings.adaptive,
+            adaptive_eta=settings.adaptive_eta,
+            direction_every=settings.direction_every,
+            climb_only_norms=settings.climb_only_norms,
+            climb_along=settings.climb_along,
+            probability=settings.probability,
+            seed=stream_seed(config.seed, "penalty"),
+            sync_climb=config.training.sharpness_batch is None,
+        )
+    except (TypeError, ValueError) as error:  # it does not go with this network or base
+        raise ConfigError(_in_one_line("optimizer", error)) from error
 
 
 def parameter_groups(settings: OptimizerSettings, model: nn.Module) -> list[dict[str, Any]]:
@@ -160,6 +174,7 @@ def steps_per_epoch(config: Config, images: int) -> int:
 def build_schedules(config: Config, optimizer: GNP, steps: int) -> Schedules:
     """The learning rate and the penalty from step to step; an epoch has ``steps``."""
     training, settings = config.training, config.optimizer
+    before = epochs_before_penalty(settings.penalty_start, training.epochs) * steps
     every = steps if training.schedule_every == "epoch" else 1
     return Schedules(
         learning_rate=torch.optim.lr_scheduler.LambdaLR(
@@ -169,6 +184,7 @@ def build_schedules(config: Config, optimizer: GNP, steps: int) -> Schedules:
         penalty=PenaltySchedule(
             optimizer,
             **penalty_warmup(settings.penalty_warmup, settings.penalty_warmup_epochs * steps),
+            **late_penalty(before),
         ),
     )
 

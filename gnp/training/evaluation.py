@@ -21,6 +21,7 @@ from gnp.training.build import build_autocast, build_model, load_data
 from gnp.training.checkpoint import CheckpointError, Unusable, read_checkpoint
 from gnp.training.device import prepare_device
 from gnp.training.distributed import Processes
+from gnp.training.ema import evaluated_state
 from gnp.training.loop import evaluate
 from gnp.training.predictions import Predicted
 
@@ -59,8 +60,8 @@ class BothWays(nn.Module):
 
 
 class TrainedRun:
-    """The network of a run's last checkpoint, with its normalisation, precision, memory format and
-    batch size.
+    """The network of a run's last checkpoint (with ``training.ema`` the average), with its
+    normalisation, precision, memory format and batch size.
 
     Args:
         folder: the run's, finished or not.
@@ -86,7 +87,7 @@ class TrainedRun:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         model = build_model(self.config)
         try:
-            model.load_state_dict(state["model"])
+            model.load_state_dict(evaluated_state(state))
         except RuntimeError as error:
             raise CheckpointError(
                 f"{folder / CHECKPOINT} is of another network than this code's "

@@ -21,8 +21,8 @@ IMAGES = 2  # batch norm refuses one value a channel; what is counted is in prop
 
 def count(config: Config) -> dict[str, float]:
     """Of one image: ``forward``, and ``training``, a forward and a backward pass, in FLOPs;
-    ``convolutions``, their part of the latter. ``checkpoint``: bytes of the network's and the
-    optimizer's state. ``parameters``.
+    ``convolutions``, their part of the latter. ``network``: bytes of the network's state;
+    ``checkpoint``: with the optimizer's. ``parameters``.
 
     Raises:
         ConfigError: as ``build_model`` and ``build_optimizer``.
@@ -43,6 +43,7 @@ def count(config: Config) -> dict[str, float]:
         "training": training / IMAGES,
         "convolutions": convolutions / training if training else 0.0,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "network": _bytes_of(model.state_dict()),
         "checkpoint": _bytes_of(model.state_dict()) + _bytes_of_optimizer(config, model),
     }
 

@@ -156,6 +156,7 @@ def train_epoch(
     sharpness_batch: int | None = None,
     reference_every: int = 1,
     metrics_of: str = "first",
+    after_step: Callable[[], None] = lambda: None,
     progress: Callable[[int], None] = lambda step: None,
     processes: Processes = ALONE,
 ) -> Average:
@@ -169,6 +170,7 @@ def train_epoch(
         reference_every: g1 is taken on every so many-th image of a piece; 1 is all.
         metrics_of: the pass whose loss and error are returned, "first" or (the official code's)
             "second", which was made at the climbed weights.
+        after_step: called when a step has changed the weights.
 
     Raises:
         NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened.
@@ -187,6 +189,7 @@ def train_epoch(
         first_loss = optimizer.step(passes.closures(), references)
         if scaler is not None:
             scaler.update()
+        after_step()
         schedules.step()
         for seen in passes.seen:
             meter.add(*seen[counted])

@@ -30,6 +30,7 @@ from gnp.training.build import (
 from gnp.training.checkpoint import CheckpointError, Checkpoints, Identity
 from gnp.training.device import device_name, prepare_device
 from gnp.training.distributed import Processes, check_shares, in_parallel, joined_processes
+from gnp.training.ema import evaluated_network
 from gnp.training.failure import diverged
 from gnp.training.loop import Average, NonFiniteLoss, are_finite, evaluate, train_epoch
 from gnp.training.one_image import check_passes_of_one_image
@@ -152,6 +153,7 @@ class _Run:
         self.predictions: bytes | None = None  # of the last epoch's network
         # The compiled module shares the parameters and buffers of self.model.
         self.forward = torch.compile(parallel, backend=backend) if backend else parallel
+        self.evaluated = evaluated_network(config, self.model, self.forward, self.optimizer)
 
     def train(self, lines: list[dict[str, Any]], wandb: WandbMirror | None) -> dict[str, Any]:
         """The epochs after those whose metrics are ``lines``, which get theirs. Returns the
@@ -195,6 +197,7 @@ class _Run:
             train = self._train(epoch, step_done)
             if self.processes.count > 1:
                 average_norm_statistics(self.model)
+                self.evaluated.average_statistics()
             trained = time.perf_counter() - started
             evaluated = self._evaluation(epoch)
         except NonFiniteLoss as error:
@@ -234,6 +237,7 @@ class _Run:
             sharpness_batch=config.training.sharpness_batch,
             reference_every=config.optimizer.reference_every,
             metrics_of=config.training.train_metrics,
+            after_step=self.evaluated.after_step,
             progress=step_done,
             processes=self.processes,
         )
@@ -277,7 +281,7 @@ class _Run:
 
     def _evaluate(self, data: ImageData, predicted: Predicted | None = None) -> Average:
         return evaluate(
-            self.forward,
+            self.evaluated.network,
             data,
             self.device,
             self.autocast,
@@ -298,6 +302,7 @@ class _Run:
                 "metrics": lines,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                **self.evaluated.state_dict(),
                 **self.schedules.state_dict(),
                 "scaler": scaler.state_dict() if scaler is not None else {},
                 **to_state(self.predictions),
@@ -326,6 +331,7 @@ class _Run:
             try:
                 self.model.load_state_dict(state["model"])
                 self.optimizer.load_state_dict(state["optimizer"])
+                self.evaluated.load_state_dict(state)
                 self.schedules.load_state_dict(state)
                 if self.optimizer.grad_scaler is not None:
                     self.optimizer.grad_scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,75 @@
+"""Which parameters climb: all, some groups, or those of the normalisation layers alone."""
+
+import re
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import Optimizer
+
+from gnp.optim.gradients import Gradients
+from gnp.optim.groups import Group
+
+# _NormBase: batch, synchronised and instance norm, lazy ones too.
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+# What other libraries call theirs: timm's RmsNorm2d, SimpleNorm and LayerNormAct, LlamaRMSNorm, …
+_CALLED = re.compile(r"(Batch|Layer|Group|Instance|R[Mm][Ss]|Simple)Norm(Exp|Act|Fp32|\d+d?)*$")
+
+
+class Climbing:
+    """The groups with ``climbs``."""
+
+    def __call__(self, groups: list[Group], gradients: Gradients) -> Gradients:
+        """``gradients`` themselves, or with None in place of those of what stays where it is."""
+        if all(group.climbs for group in groups):
+            return gradients
+        pairs = zip(groups, gradients, strict=True)
+        return [grads if group.climbs else [None] * len(grads) for group, grads in pairs]
+
+
+class OnlyNorms(Climbing):
+    """Of those groups, the scales and shifts of the normalisation layers."""
+
+    def __init__(self, parameters: Iterable[Tensor]):
+        self._norms = set(parameters)
+
+    def __call__(self, groups: list[Group], gradients: Gradients) -> Gradients:
+        pairs = zip(groups, super().__call__(groups, gradients), strict=True)
+        return [
+            [g if p in self._norms else None for p, g in zip(group.params, grads, strict=True)]
+            for group, grads in pairs
+        ]
+
+
+def norm_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Scales and shifts of ``model``'s batch, layer, group, instance and RMS norms: torch's, their
+    subclasses, and modules whose class, or one that it derives from, has such a name
+    (``RmsNorm2d``, ``LlamaRMSNorm``)."""
+    norms = [m for m in model.modules() if _is_norm(m)]
+    return list({id(p): p for m in norms for p in m.parameters(recurse=False)}.values())
+
+
+def _is_norm(module: nn.Module) -> bool:
+    named = any(_CALLED.search(kind.__name__) for kind in type(module).__mro__)
+    return named or isinstance(module, _NORMS)
+
+
+def climbing(only_norms: bool, model: nn.Module | None, bases: Iterable[Optimizer]) -> Climbing:
+    """Raises:
+    ValueError: no network, or the bases update no normalisation layer of it.
+    """
+    if not only_norms:
+        return Climbing()
+    if model is None:
+        raise ValueError(
+            "climb_only_norms=True needs model=…, whose normalisation layers climb; or give the "
+            "other groups climbs=False"
+        )
+    updated = {p for base in bases for group in base.param_groups for p in group["params"]}
+    norms = [p for p in norm_parameters(model) if p in updated]
+    if not norms:
+        raise ValueError(
+            "climb_only_norms=True, and the optimizer has no scales or shifts of normalisation "
+            "layers: nothing would climb"
+        )
+    return OnlyNorms(norms)
