@@ -56,7 +56,7 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
         for script, n in scripts.items()
     ]  # fmt: skip
     note = (
-        "Scripts as processes, once each, with records of 20 epochs in the quickstart's six cells. "
+        "Scripts as processes, once each, with records of 17 epochs in the quickstart's six cells. "
         "reproduce_table.py finds nothing missing, compares the data and renders. MB: the peak of "
         "resident memory, of what it starts too."
     )
