@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import signal
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import torch
 from torchvision.datasets import CIFAR10
 
 os.environ.setdefault("WANDB_MODE", "offline")  # nothing in a test may reach for a server
+# Nor may one find, or leave, anything in the user's cache.
+CACHE = tempfile.TemporaryDirectory(prefix="gnp-tests-cache-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores

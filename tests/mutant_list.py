@@ -1902,6 +1902,18 @@ CHILDREN = [
     ]
 ]
 
+KEPT = [
+    Mutant(name, "gnp/jobs/compositions.py", old, new, "tests/test_compositions.py")
+    for name, old, new in [
+        ("configs' texts are no part of it", "yield file.read_bytes()", 'yield b""'),
+        ("configs elsewhere are kept", 'any("searchpath" in override', "any(not override"),
+        ("damaged compositions are taken", "or not fits_its_checksum(kept)", ""),
+        ("what the environment said is kept", "OmegaConf.to_container(composed)",
+         "OmegaConf.to_container(composed, resolve=True)"),
+        ("any overrides are the same", "key = json.dumps(list(overrides))", 'key = "one"'),
+    ]
+]  # fmt: skip
+
 GROWTH = [
     Mutant(name, file, old, new, "tests/test_growth.py")
     for name, file, old, new in [
@@ -2486,7 +2498,7 @@ AREAS = {
     "records": [*READING, *RECORD, *COMPARE, *CHECKPOINTS, *DIGEST],
     "evidence": EVIDENCE,
     "locks": LEASES,
-    "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH],
+    "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH, *KEPT],
     "plans": PLANS,
     "statistics and tables": [*NUMBERS, *PRINTED, *DECIDED],
 }

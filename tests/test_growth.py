@@ -8,7 +8,7 @@ from conftest import CONFIGS
 from hydra import initialize_config_dir
 from records import add_predictions, predictions, spec, write_record
 
-from gnp.jobs import WantedConfigs, check_records, read_runs, wanted
+from gnp.jobs import WantedConfigs, check_records, compositions, read_runs
 from gnp.settings.overrides import override
 from gnp.tables import TableSpec, collect
 from gnp.tracking import reading
@@ -108,11 +108,12 @@ def test_configs_of_one_cell_are_parsed_once(tmp_path, monkeypatch):
 def test_a_table_is_started_with_one_composition_a_cell(tmp_path, monkeypatch):
     composed = []
 
-    def compose(name, overrides, real=wanted.compose):
+    def compose(name, overrides, real=compositions.compose):
         composed.append(overrides)
         return real(name, overrides)
 
-    monkeypatch.setattr(wanted, "compose", compose)
+    monkeypatch.setattr(compositions, "compose", compose)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # none is kept
     table = TableSpec.from_config(
         yaml.safe_load((CONFIGS / "table" / "quickstart.yaml").read_text())
         | {"seeds": list(range(20))}

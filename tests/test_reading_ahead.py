@@ -14,7 +14,7 @@ from conftest import ROOT
 from records import spec, write_record
 
 from gnp.jobs import read_runs, read_runs_ahead
-from gnp.tables import collect
+from gnp.tables import collect, predictions
 from gnp.tables.listing import list_runs
 from gnp.tracking import ahead, reading
 from gnp.tracking.ahead import read_ahead
@@ -340,3 +340,48 @@ def test_children_end_with_their_parent_and_say_nothing(number, to_all):
         assert process.returncode == 130
         assert complaints.count("\n") == 1
         assert "stopped" in complaints
+
+
+# ------------------------------------------------------------------- what is worked out
+
+
+@pytest.mark.usefixtures("idle_here")
+def test_what_children_work_out_is_kept_with_the_record(tmp_path, forks):
+    folders = write_all(tmp_path)
+
+    def work_out(record):
+        record.worked_out["by"] = (os.getpid(), record.summary["seed"])
+
+    read_ahead(folders, work_out=work_out)
+    found = [reading.read_finished(folder) for folder in folders]
+    by_children = [r.worked_out["by"] for r in found if r.worked_out]
+    assert by_children
+    assert {pid for pid, _ in by_children} <= set(forks)
+    for record in found:
+        if record.worked_out:
+            assert record.worked_out["by"][1] == record.summary["seed"]
+
+
+@pytest.mark.usefixtures("idle_here")
+def test_what_cannot_be_worked_out_leaves_the_record(tmp_path, forks, read_here):
+    folders = write_all(tmp_path)
+    read_ahead(folders, work_out=lambda record: 1 / 0)
+    found = [reading.read_finished(folder) for folder in folders]
+    assert forks
+    assert all(record.worked_out == {} for record in found)
+    assert len(read_here) < len(folders)
+
+
+def test_judging_is_done_once_a_record_and_anew_when_its_predictions_change(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(predictions, "read_predictions", lambda folder: asked.append(folder))
+    (run, *_) = spec().runs()
+    write_record(tmp_path, run, [5.0])
+    folder = run.folder(tmp_path)
+    monkeypatch.setattr(reading, "TICK", -1)
+    for _ in range(3):
+        assert predictions.judged(reading.read_finished(folder)) is None
+    assert asked == [folder]
+    (folder / "summary.json").write_text((folder / "summary.json").read_text() + " ")
+    predictions.judged(reading.read_finished(folder))
+    assert asked == [folder] * 2

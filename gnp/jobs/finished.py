@@ -128,10 +128,11 @@ def read_runs_ahead(
     root: str | Path,
     wanted: Wanted,
     meanwhile: Callable[[], object] = lambda: None,
+    work_out: Callable[[FinishedRecord], object] = lambda record: None,
 ) -> None:
     """Let other processes read the records of runs, if they are many, while the configs that they
-    will be compared with are composed here, and ``meanwhile`` is called. No result and no error is
-    different after it."""
+    will be compared with are composed here, and ``meanwhile`` is called; ``work_out`` as in
+    ``read_ahead``. No result and no error is different after it."""
     folders = {run: run.folder(root) for run in runs}
     recorded = {run: f for run, f in folders.items() if os.path.exists(f / SUMMARY)}
     one_of_each_cell = {folder.parent: run for run, folder in recorded.items()}.values()
@@ -142,7 +143,7 @@ def read_runs_ahead(
             with suppress(Exception):  # it is raised again when that config is asked for
                 wanted(run)
 
-    read_ahead(list(recorded.values()), prepare)
+    read_ahead(list(recorded.values()), prepare, work_out)
 
 
 def read_runs(

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from hydra import compose
 from omegaconf import OmegaConf
 
 from gnp.errors import UserError
+from gnp.jobs.compositions import Compositions
 from gnp.jobs.job import Job
 from gnp.settings import resolve, run_path, to_plain
 from gnp.settings.series import Series
@@ -29,6 +29,7 @@ class WantedConfigs:
 
     def __init__(self, spec: Series, root: str):
         self._spec, self._root = spec, root
+        self._compose = Compositions("train")
         self._known: dict[tuple[str, ...], dict[str, Any] | None] = {}
 
     def __call__(self, run: Job) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class WantedConfigs:
     def _composed(self, run: Job, several: bool = True) -> dict[str, Any] | None:
         """With ``several``, None if another seed's config differs in more than the seed."""
         spec, root = self._spec, self._root
-        composed = compose("train", run.overrides(root, spec.overrides))
+        composed = self._compose(run.overrides(root, spec.overrides))
         if several and any("seed}" in text for text in _texts(OmegaConf.to_container(composed))):
             return None
         config = resolve(composed)

@@ -94,7 +94,7 @@ def collect(
 
 def _judged(run: FinishedRun, warnings: list[str]) -> Judged | None:
     try:
-        return judged(run)
+        return judged(run.record)
     except DamagedRecord as error:
         warnings.append(f"{error}; these predictions are left out")
         return None

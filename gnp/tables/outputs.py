@@ -15,6 +15,7 @@ from gnp.tables.collect import TableResult, collect
 from gnp.tables.comparison_text import comparisons_csv
 from gnp.tables.html import to_html
 from gnp.tables.plots import learning_curves
+from gnp.tables.predictions import judged
 from gnp.tables.spec import TableSpec
 from gnp.tables.text import notes, to_csv, to_latex, to_markdown, to_terminal
 
@@ -30,7 +31,7 @@ def render(
         StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
-    read_runs_ahead(spec.runs(), root, wanted, import_matplotlib)
+    read_runs_ahead(spec.runs(), root, wanted, import_matplotlib, judged)
     table = collect(spec, root, command, wanted, unrecorded(), rule)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), write_outputs)

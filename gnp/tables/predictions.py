@@ -6,9 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gnp.jobs import FinishedRun
 from gnp.statistics.calibration import calibration_error
 from gnp.tracking.predictions import read_predictions
+from gnp.tracking.reading import FinishedRecord
+
+KEPT = "judged"  # among what is worked out of a record
 
 
 class Predictions(Protocol):
@@ -53,11 +55,13 @@ class Judged:
         )
 
 
-def judged(run: FinishedRun) -> Judged | None:
-    """None where the run's record is from before predictions.
+def judged(record: FinishedRecord) -> Judged | None:
+    """None where the run's record is from before predictions. Kept with the record.
 
     Raises:
         DamagedRecord: there are some, and they are damaged.
     """
-    predictions = read_predictions(run.folder)
-    return None if predictions is None else Judged.of(predictions)
+    if KEPT not in record.worked_out:
+        predictions = read_predictions(record.folder)
+        record.worked_out[KEPT] = None if predictions is None else Judged.of(predictions)
+    return record.worked_out[KEPT]

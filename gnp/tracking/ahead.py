@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnp.interruptions import SIGNALS
-from gnp.tracking.reading import read_before, read_finished
+from gnp.tracking.reading import FinishedRecord, read_before, read_finished
 
 WORTH_IT = 100  # records; fewer are read as fast without a child
 PART = 20  # records that are read, and sent, at once
@@ -31,15 +31,23 @@ NUMBER = struct.Struct("=I")  # of a part, in the queue
 HEAD = struct.Struct("=IQ")  # of a message: the part's number, and how many bytes follow
 
 
-def read_ahead(folders: Sequence[Path], meanwhile: Callable[[], object] = lambda: None) -> None:
+def read_ahead(
+    folders: Sequence[Path],
+    meanwhile: Callable[[], object] = lambda: None,
+    work_out: Callable[[FinishedRecord], object] = lambda record: None,
+) -> None:
     """Let child processes read the records of finished runs, and read with them after a call of
     ``meanwhile``, which is for what will be done anyway: without children nothing is done here.
+
+    Args:
+        work_out: called by the children with each record, to keep in its ``worked_out`` what will
+            be asked for.
     """
     left = [folder for folder in folders if folder not in read_before]
     count = min(_cores() - 1, MOST_CHILDREN) if len(left) >= WORTH_IT and _may_fork() else 0
     if count < 1:
         return
-    children = _Children(left)
+    children = _Children(left, work_out)
     try:
         children.fork(count)
         if children:
@@ -67,7 +75,8 @@ class _Children:
     child sends what it has read through a pipe of its own. A child whose pipe nobody reads ends.
     """
 
-    def __init__(self, folders: Sequence[Path]):
+    def __init__(self, folders: Sequence[Path], work_out: Callable[[FinishedRecord], object]):
+        self._work_out = work_out
         self._parts = [folders[start : start + PART] for start in range(0, len(folders), PART)]
         self._queue: int | None = None
         self._pids: list[int] = []
@@ -142,7 +151,8 @@ class _Children:
             entries = []
             for folder in self._parts[number]:
                 with suppress(Exception):
-                    read_finished(folder)
+                    if (record := read_finished(folder)) is not None:
+                        self._work_out(record)
                 entries.append(read_before.pop(folder, None))
             content = pickle.dumps(entries, pickle.HIGHEST_PROTOCOL)
             unsent += HEAD.pack(number, len(content)) + content

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from sys import intern
@@ -49,7 +49,8 @@ SEED_LINE = re.compile(r"^seed: (0|-?[1-9][0-9]{0,18})$", re.MULTILINE)
 class FinishedRecord:
     """All that a finished run's record says, proven.
 
-    ``metrics`` has a dict an epoch, ``environments`` one a start.
+    ``metrics`` has a dict an epoch, ``environments`` one a start. In ``worked_out`` who reads it
+    may keep what takes long to make of it.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class FinishedRecord:
     environments: list[dict[str, Any]]
     metrics: list[dict[str, Any]]
     summary: dict[str, Any]
+    worked_out: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def data(self) -> str | None:
