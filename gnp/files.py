@@ -142,6 +142,12 @@ def remove_leftovers(folder: Path) -> None:
             file.unlink()
 
 
+def user_cache() -> Path:
+    """Our folder for what can be made again, in the user's cache folder; it may not be there."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base, "gnp")
+
+
 def write_text(path: str | Path, text: str, make_folder: bool = True) -> None:
     write_atomically(path, lambda file: file.write(text.encode()), make_folder)
 

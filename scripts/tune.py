@@ -4,15 +4,13 @@ Trains the missing trials in child processes, then chooses. ``--help`` lists the
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
-from gnp.jobs import WantedConfigs, refuse_to_pass_over, reproduce
-from gnp.report.plan import show_plan
+from gnp.report.series import carry_out
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
@@ -25,13 +23,7 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TuningSpec, StudyJobSettings)
     command = command_line("scripts/tune.py")
-    if how.plan:
-        show_plan(spec, list(spec.runs()), how)
-    elif not how.render_only:
-        reproduce(spec, list(spec.runs()), how, TRAIN, partial(render, spec, how.root, command))
-    elif not how.dry_run:
-        wanted = WantedConfigs(spec, how.root)
-        refuse_to_pass_over(render(spec, how.root, command, wanted))
+    carry_out(spec, list(spec.runs()), how, TRAIN, command, render)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnp.data.digest import digest_of
 from gnp.data.errors import printable
-from gnp.files import StorageError, write_atomically
+from gnp.files import StorageError, user_cache, write_atomically
 
 CACHE_NAME = ".gnp-cache.pt"
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
@@ -59,9 +59,8 @@ def store(root: Path, fingerprint: str, splits: Splits) -> None:
 
 
 def _places(root: Path) -> list[Path]:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    return [root / CACHE_NAME, base / "gnp" / f"{name}.pt"]
+    return [root / CACHE_NAME, user_cache() / f"{name}.pt"]
 
 
 def _read(cache: Path, fingerprint: str) -> Splits | None:

@@ -10,7 +10,6 @@ cache: what cannot be read or written there is composed.
 import atexit
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -22,7 +21,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from gnp.files import StorageError, write_json
+from gnp.files import StorageError, user_cache, write_json
 from gnp.settings import compose as resolvers
 from gnp.tracking.checksums import KEY, fits_its_checksum, with_checksum
 
@@ -39,7 +38,7 @@ class Compositions:
     """
 
     def __init__(self, name: str, folder: Path | None = None):
-        self._name, self._folder = name, folder or cache_folder()
+        self._name, self._folder = name, folder or user_cache() / "compositions"
         self._new: dict[str, Any] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
@@ -82,11 +81,6 @@ class Compositions:
         for part in _all_that_it_is_made_of():
             digest.update(len(part).to_bytes(8, "big") + part)
         return self._folder / f"{self._name}-{digest.hexdigest()[:24]}.json"
-
-
-def cache_folder() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    return base / "gnp" / "compositions"
 
 
 def _all_that_it_is_made_of() -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gnp.files import StorageError, write_json
+from gnp.files import StorageError, user_cache, write_json
 from gnp.settings import Config
 from gnp.tracking.environment import processor
 from gnp.training.calibration import measure, measure_augmentation
@@ -23,8 +23,7 @@ Measurement = dict[str, Any]
 
 
 def kept_in() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    return base / "gnp" / "speeds.json"
+    return user_cache() / "speeds.json"
 
 
 class Speeds:

@@ -20,7 +20,7 @@ class TrialResult(SeedsResult):
     @cached_property
     def loss(self) -> Statistic | None:
         """Mean cross-entropy (nats) on the held-out images, of the last epoch's weights."""
-        return Statistic.of([f.summary["final"]["validation_loss"] for f in self.finished])
+        return Statistic.of([f.summary["final"][f.loss_name] for f in self.finished])
 
     @cached_property
     def fit(self) -> Statistic | None:

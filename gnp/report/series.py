@@ -1,0 +1,41 @@
+"""What the scripts of studies and tunings do: plan, train and render, or render alone."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gnp.jobs import Job, Wanted, WantedConfigs, refuse_to_pass_over, reproduce
+from gnp.report.plan import show_plan
+from gnp.settings.job import StudyJobSettings
+from gnp.settings.series import Series
+
+S = TypeVar("S", bound=Series)
+
+
+def carry_out(
+    spec: S,
+    runs: list[Job],
+    how: StudyJobSettings,
+    train: Path,
+    command: str,
+    render: Callable[[S, str, str, Wanted], list[str]],
+) -> None:
+    """Do with a study or a tuning what its script was told.
+
+    Args:
+        runs: all of them, in the order in which they are to be trained.
+        train: the training script.
+        command: what the outputs say that they were made by.
+        render: (spec, root, command, wanted configs) → warnings about records that are left out.
+
+    Raises:
+        UserError: as ``show_plan``, ``reproduce`` and ``refuse_to_pass_over``.
+    """
+    if how.plan:
+        show_plan(spec, runs, how)
+    elif not how.render_only:
+        reproduce(spec, runs, how, train, partial(render, spec, how.root, command))
+    elif not how.dry_run:
+        wanted = WantedConfigs(spec, how.root)
+        refuse_to_pass_over(render(spec, how.root, command, wanted))
