@@ -28,6 +28,11 @@ class SeedsResult:
     def error(self) -> Statistic | None:
         return Statistic.of(self.errors)
 
+    @cached_property
+    def fit(self) -> Statistic | None:
+        """Error (%) on the training images, without augmentation and dropout."""
+        return Statistic.of([f.summary["final"]["fit_error"] for f in self.finished])
+
 
 @dataclass(frozen=True)
 class SeriesResult:

@@ -61,11 +61,6 @@ class CellResult(SeedsResult):
     def best(self) -> Statistic | None:
         return Statistic.of([f.best_error for f in self.finished])
 
-    @cached_property
-    def fit(self) -> Statistic | None:
-        """Error (%) on the training images, without augmentation and dropout."""
-        return Statistic.of([f.summary["final"]["fit_error"] for f in self.finished])
-
     @property
     def difference(self) -> float | None:
         """Ours minus the published mean, in percentage points."""

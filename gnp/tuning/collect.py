@@ -22,11 +22,6 @@ class TrialResult(SeedsResult):
         """Mean cross-entropy (nats) on the held-out images, of the last epoch's weights."""
         return Statistic.of([f.summary["final"][f.loss_name] for f in self.finished])
 
-    @cached_property
-    def fit(self) -> Statistic | None:
-        """Error (%) on the training images, without augmentation, of the last epoch's weights."""
-        return Statistic.of([f.summary["final"]["fit_error"] for f in self.finished])
-
 
 @dataclass(frozen=True)
 class TuningResult(SeriesResult):
