@@ -17,8 +17,9 @@ from scipy.stats import qmc
 
 from gnp.jobs import WantedConfigs
 from gnp.settings import resolve, run_path
+from gnp.tables import TableSpec
 from gnp.tuning import TuningError, TuningSpec, collect, write_outputs
-from gnp.tuning.recipe import to_experiment
+from gnp.tuning.recipe import to_experiment, to_table
 from gnp.tuning.text import notes, to_csv, to_markdown
 
 LR = {"low": 0.01, "high": 0.1}
@@ -52,16 +53,27 @@ def spec(**changes):
     return TuningSpec.from_config({**TUNING, **changes})
 
 
+def with_variant(**changes):
+    variant = {
+        "label": "SGD, longer",
+        "optimizer": "sgd",
+        "name": "longer",
+        "settings": "training.epochs=9 'optimizer.base.momentum=0.8'",
+        "ranges": {"lr": LR},
+    }
+    return {"methods": [*TUNING["methods"], {**variant, **changes}]}
+
+
 def with_range(name, **its):
     method = {"label": "GNP", "optimizer": "gnp", "ranges": {name: its}}
     return {"methods": [method]}
 
 
 def tuning_of(root, results, **changes):
-    """``results``: {optimizer: [(error, loss) or None where it is missing, a trial]}."""
+    """``results``: {method: [(error, loss) or None where it is missing, a trial]}."""
     tuning = spec(**changes)
     for run in tuning.runs():
-        if (result := results[run.trial.optimizer][run.trial.index]) is not None:
+        if (result := results[run.trial.name][run.trial.index]) is not None:
             error, loss = result
             records.write_record(root, run, [error], evaluated="validation", loss=loss)
     return collect(tuning, root)
@@ -112,6 +124,19 @@ def test_a_run_has_a_place_and_a_command_that_say_its_values():
     )
 
 
+def test_a_method_with_settings_is_tuned_beside_the_one_without():
+    tuning = spec(**with_variant())
+    assert list(tuning.trials_of) == ["sgd", "gnp", "longer"]
+    for plain, variant in zip(tuning.trials_of["sgd"], tuning.trials_of["longer"], strict=True):
+        assert variant.values == plain.values
+        (lr,) = (f"{value:g}" for _, value in plain.values)
+        assert variant.method == f"tune_longer_lr{lr}"
+        assert variant.settings() == [
+            "optimizer=sgd", "training.epochs=9", "optimizer.base.momentum=0.8",
+            f"optimizer.lr={lr}", f"method=tune_longer_lr{lr}",
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -127,6 +152,13 @@ def test_a_run_has_a_place_and_a_command_that_say_its_values():
         ({"validation_per_class": 0}, "validation_per_class"),
         ({"trials": 0}, "trials"),
         ({"choose": "eror"}, "choose"),
+        (
+            {"methods": with_variant(name=None)["methods"][-1:]},
+            "methods, sgd: settings need a name",
+        ),
+        (with_variant(name="sgd"), "methods lists sgd twice; list it once"),
+        (with_variant(settings="optimizer.lr=1"), r"settings have optimizer\.lr, which is tuned"),
+        (with_variant(settings="seed=1"), "overrides change which run it is: seed=1"),
         ({"trails": 3}, r"no setting 'tuning\.trails'\. Did you mean 'tuning\.trials'\?"),
     ],
 )
@@ -142,8 +174,8 @@ def test_every_tuning_of_the_configs_composes_and_holds_images_out(name):
     assert tuning.name == name
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         wanted = WantedConfigs(tuning, "out")
-        for optimizer in tuning.trials_of:
-            run = next(run for run in tuning.runs() if run.trial.optimizer == optimizer)
+        for method in tuning.trials_of:
+            run = next(run for run in tuning.runs() if run.trial.name == method)
             config = resolve(compose("train", run.overrides("out", tuning.overrides)))
             assert str(run_path(config)) == str(run.path)
             assert config.dataset.validation_per_class == tuning.validation_per_class > 0
@@ -196,10 +228,12 @@ def test_outputs_say_every_trial(tmp_path):
     markdown = to_markdown(tuning)
     assert "**3.00 (1)**" in markdown
     assert "No test image was used." in markdown
-    written = {path.name: path for path in write_outputs(tuning)}
-    assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", "small.yaml"}
+    folder = tmp_path / "tunings/small"
+    written = {str(path.relative_to(folder)): path for path in write_outputs(tuning)}
+    files = [f"configs/{group}/tuned/small.yaml" for group in ("experiment", "table")]
+    assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", *files}
     ElementTree.fromstring(written["trials.svg"].read_text())
-    again = {path.name: path.read_bytes() for path in write_outputs(tuning)}
+    again = {str(p.relative_to(folder)): p.read_bytes() for p in write_outputs(tuning)}
     assert again == {name: path.read_bytes() for name, path in written.items()}
 
 
@@ -222,6 +256,32 @@ def test_the_experiment_file_is_the_experiment_with_the_chosen_values(tmp_path):
         assert (config.model, config.training) == (base.model, base.training)
     assert configs["tuned/small", "sam"].optimizer.lr == base.optimizer.lr  # not tuned: as it was
     assert configs["tuned/small", "sam"].experiment == "tuned/small"
+
+
+def test_the_table_file_has_the_chosen_methods_and_seeds_that_were_not_tuned_on(tmp_path):
+    results = {
+        "sgd": [(5, 0.3), (4, 0.2), (6, 1)], "gnp": [None] * 3,
+        "longer": [(3, 0.5), (6, 0.1), (7, 0.2)],
+    }  # fmt: skip
+    changes = with_variant() | {"seeds": [1]}
+    tuning = tuning_of(tmp_path, results, **changes)
+    write_outputs(tuning)
+    assert "GNP: no trial is finished" in to_table(tuning)
+    path = f"hydra.searchpath=[file://{tmp_path}/tunings/small/configs]"
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose("reproduce_table", [path, "table=tuned/small"])
+        table = TableSpec.from_config(composed.table)
+        (row,) = table.parts["tuned"].rows
+        assert [m.label for m in table.parts["tuned"].methods] == ["SGD", "SGD, longer"]
+        assert table.seeds == [0, 2, 3, 4, 5]
+        for run in list(table.runs())[:2]:
+            config = resolve(compose("train", [path, *run.settings()]))
+            chosen = tuning.chosen[run.cell.method.folder].trial
+            assert config.optimizer.lr == dict(chosen.values)["lr"]
+            if run.cell.method.folder == "longer":
+                assert config.training.epochs == 9
+                assert config.optimizer.base["momentum"] == 0.8
+    assert row.experiment == "tuned/small"
 
 
 # ---------------------------------------------------------------------- end to end

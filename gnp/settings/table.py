@@ -58,6 +58,14 @@ class Method(Section):
         "", 'further ones, as on a command line: "optimizer.r=0.2 training.epochs=5"'
     )
 
+    @property
+    def folder(self) -> str:
+        return self.name or self.optimizer
+
+    @property
+    def further(self) -> list[str]:
+        return shlex.split(self.settings)
+
     @field_validator("settings")
     @classmethod
     def _can_be_read(cls, value: str) -> str:

@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gnp.errors import UserError
+from gnp.settings.overrides import parsed
 from gnp.settings.section import Section, setting
 from gnp.settings.series import Series
-from gnp.settings.texts import FolderName, FolderNames, Label
+from gnp.settings.table import Method
+from gnp.settings.texts import FolderName, FolderNames
 
 # What can be tuned, in the order of the sequence's coordinates: a fifth must come last.
 NAMES = ("lr", "weight_decay", "r", "alpha")
@@ -41,11 +43,9 @@ class Range(Section):
         return math.log(value) if self.log else value
 
 
-class TunedMethod(Section):
-    """An optimizer, and what of it is tuned."""
+class TunedMethod(Method):
+    """A table's method, and what of it is tuned."""
 
-    label: Label = setting(help="what is printed")
-    optimizer: FolderName = setting(help="one of configs/optimizer")
     ranges: dict[Name, Range] = setting({}, "of lr, weight_decay, r or alpha")
 
 
@@ -74,9 +74,11 @@ class TuningSettings(Series):
     @model_validator(mode="after")
     def _can_be_tuned(self) -> "TuningSettings":
         self._refuse_empty_or_twice("seeds", self.seeds)
-        self._refuse_empty_or_twice("methods", [m.optimizer for m in self.methods])
+        self._refuse_empty_or_twice("methods", [m.folder for m in self.methods])
         for method in self.methods:
-            where = f"methods, {method.optimizer}"
+            where = f"methods, {method.folder}"
+            if (wrong := _wrong_settings(method)) is not None:
+                raise self._wrong(f"{where}: {wrong}")
             if not method.ranges:
                 raise self._wrong(f"{where}: ranges is empty; name at least one of {_listed()}")
             for name, its in method.ranges.items():
@@ -87,6 +89,16 @@ class TuningSettings(Series):
 
 def _listed() -> str:
     return ", ".join(NAMES)
+
+
+def _wrong_settings(method: TunedMethod) -> str | None:
+    if method.settings and not method.name:
+        return f"settings need a name, or its runs would lie where {method.optimizer}'s do"
+    tuned = [f"optimizer.{name}" for name in method.ranges]
+    for one in parsed(method.further):
+        if one.key_or_group in tuned:
+            return f"settings have {one.key_or_group}, which is tuned; leave it out of one of them"
+    return None
 
 
 def _wrong_range(name: str, its: Range) -> str | None:

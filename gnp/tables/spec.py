@@ -1,6 +1,5 @@
 """What a table consists of: the cells and runs of its parts, as ``configs/table/*.yaml`` say."""
 
-import shlex
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -118,7 +117,7 @@ class Cell:
     @property
     def folder_of_method(self) -> str:
         suffix = "" if self.fidelity == "paper" else f"-{self.fidelity}"
-        return (self.method.name or self.method.optimizer) + suffix
+        return self.method.folder + suffix
 
     @property
     def path(self) -> Path:
@@ -146,6 +145,6 @@ class Run(Job):
             override("optimizer", cell.method.optimizer),
             *([] if cell.fidelity == "paper" else [override("fidelity", cell.fidelity)]),
             *([override("method", cell.folder_of_method)] if cell.method.name else []),
-            *shlex.split(cell.method.settings),
+            *cell.method.further,
             f"seed={self.seed}",
         ]

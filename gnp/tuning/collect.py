@@ -34,17 +34,17 @@ class TuningResult(SeriesResult):
     def results(self) -> Collection[TrialResult]:
         return [result for results in self.trials.values() for result in results]
 
-    def ranked(self, optimizer: str) -> list[TrialResult]:
+    def ranked(self, method: str) -> list[TrialResult]:
         """The trials of a method that all seeds are finished of, the chosen one first. Where two
         are equal, the earlier trial comes first."""
-        whole = [result for result in self.trials[optimizer] if not result.missing]
+        whole = [result for result in self.trials[method] if not result.missing]
         return sorted(whole, key=self._merit)
 
     @cached_property
     def chosen(self) -> dict[str, TrialResult]:
-        """{optimizer: its best trial}, of the methods that have a finished one."""
-        ranked = {optimizer: self.ranked(optimizer) for optimizer in self.trials}
-        return {optimizer: results[0] for optimizer, results in ranked.items() if results}
+        """{method's folder: its best trial}, of the methods that have a finished one."""
+        ranked = {method: self.ranked(method) for method in self.trials}
+        return {method: results[0] for method, results in ranked.items() if results}
 
     def _merit(self, result: TrialResult) -> tuple[float, float]:
         assert result.error  # a whole trial has a finished seed
@@ -78,7 +78,7 @@ def collect(
     }
     read, warnings = read_series(runs, root, wanted, unrecorded)
     trials = {
-        optimizer: [TrialResult(read[t].finished, read[t].missing, t) for t in its]
-        for optimizer, its in spec.trials_of.items()
+        method: [TrialResult(read[t].finished, read[t].missing, t) for t in its]
+        for method, its in spec.trials_of.items()
     }
     return TuningResult(spec, root, warnings, command, trials)

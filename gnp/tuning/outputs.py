@@ -11,7 +11,7 @@ from gnp.report.terminal import show
 from gnp.settings import unrecorded
 from gnp.tuning.collect import TuningResult, collect
 from gnp.tuning.plots import trials
-from gnp.tuning.recipe import experiment_name, to_experiment
+from gnp.tuning.recipe import experiment_name, to_experiment, to_table
 from gnp.tuning.text import notes, to_csv, to_markdown, to_terminal
 from gnp.tuning.trials import TuningSpec
 
@@ -33,8 +33,9 @@ def render(spec: TuningSpec, root: str, command: str, wanted: Wanted) -> list[st
     if tuning.chosen:
         name, place = experiment_name(tuning), folder_of(tuning) / CONFIGS
         console.print(
-            f"\nTo train with them: --config-dir {place} experiment={name}, or copy "
-            f"{name}.yaml to configs/experiment/{name}.yaml.",
+            f"\nA table of them on test images: python scripts/reproduce_table.py --config-dir "
+            f"{place} table={name} root={root}\nOther runs with them: --config-dir {place} "
+            f"experiment={name}. To keep them, copy {place} to configs.",
             markup=False,
         )
     return tuning.warnings
@@ -53,5 +54,7 @@ def write_outputs(tuning: TuningResult) -> list[Path]:
         "trials.svg": trials(tuning),
     }
     if tuning.chosen:
-        contents[f"{CONFIGS}/experiment/{experiment_name(tuning)}.yaml"] = to_experiment(tuning)
+        name = f"{experiment_name(tuning)}.yaml"
+        contents[f"{CONFIGS}/experiment/{name}"] = to_experiment(tuning)
+        contents[f"{CONFIGS}/table/{name}"] = to_table(tuning)
     return write_files(folder_of(tuning), contents)

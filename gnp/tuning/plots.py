@@ -38,8 +38,8 @@ def trials(tuning: TuningResult) -> str:
 
 
 def _draw(axis: Axes, tuning: TuningResult, method: TunedMethod, name: str) -> None:
-    chosen, its = tuning.chosen.get(method.optimizer), method.ranges[name]  # type: ignore[index]
-    for result in tuning.ranked(method.optimizer):
+    chosen, its = tuning.chosen.get(method.folder), method.ranges[name]  # type: ignore[index]
+    for result in tuning.ranked(method.folder):
         assert result.error  # those that are ranked have one
         best = result is chosen
         axis.plot(

@@ -1,12 +1,17 @@
-"""The chosen settings as an experiment file, with where each value comes from."""
+"""The chosen settings as an experiment file and as a table, with where each value comes from."""
+
+import shlex
+from itertools import count, islice
 
 import yaml
 
 from gnp.report.numbers import format_statistic
 from gnp.settings.study import number
+from gnp.settings.tuning import TunedMethod
 from gnp.tuning.collect import TuningResult
 
-GROUP = "tuned"  # below configs/experiment
+GROUP = "tuned"  # below configs/experiment and configs/table
+SEEDS = 5  # of the table
 
 
 def experiment_name(tuning: TuningResult) -> str:
@@ -14,11 +19,15 @@ def experiment_name(tuning: TuningResult) -> str:
 
 
 def to_experiment(tuning: TuningResult) -> str:
-    """A file of ``configs/experiment``: the tuned experiment with each method's own values."""
+    """A file of ``configs/experiment``: the tuned experiment with each method's own values. A
+    method with settings of its own is none of an experiment's: it is in the table's file."""
     spec, name = tuning.spec, experiment_name(tuning)
     recipe = {
-        optimizer: {setting: float(number(value)) for setting, value in result.trial.values}
-        for optimizer, result in tuning.chosen.items()
+        method.optimizer: {
+            s: float(number(v)) for s, v in tuning.chosen[method.folder].trial.values
+        }
+        for method in spec.methods
+        if method.folder in tuning.chosen and method.name is None
     }
     content = {
         "defaults": [f"/experiment/{spec.experiment}", "_self_"],
@@ -31,25 +40,67 @@ def to_experiment(tuning: TuningResult) -> str:
         f"# on {spec.validation_per_class} held-out training images of each class of "
         f"{spec.dataset}, augmentation {spec.augmentation}.",
         f"#   python scripts/train.py experiment={name} dataset={spec.dataset} "
-        f"augmentation={spec.augmentation} optimizer={next(iter(recipe))} seed=0",
+        f"augmentation={spec.augmentation} optimizer={next(iter(recipe), 'sgd')} seed=0",
+        *_provenance(tuning),
+    ]
+    return "\n".join(head) + "\n" + yaml.safe_dump(content, sort_keys=False)
+
+
+def to_table(tuning: TuningResult) -> str:
+    """A file of ``configs/table``: the chosen methods on all training images of the dataset, with
+    seeds that were not tuned on, on the test images."""
+    spec, name = tuning.spec, experiment_name(tuning)
+    column = {"dataset": spec.dataset, "augmentation": spec.augmentation}
+    part = {
+        "rows": [{"label": spec.experiment, "experiment": name}],
+        "columns": [{"label": f"{spec.dataset} {spec.augmentation}", **column}],
+        "methods": [_method(m, tuning) for m in spec.methods if m.folder in tuning.chosen],
+    }
+    content = {
+        "name": f"{GROUP}_{spec.name}",
+        "title": f"After: {spec.title}",
+        "note": f"{spec.note} Here: the chosen settings, on test images.",
+        "parts": {GROUP: part},
+        "seeds": list(islice((seed for seed in count() if seed not in spec.seeds), SEEDS)),
+        "overrides": spec.overrides,
+    }
+    head = [
+        "# @package table",
+        f"# What was chosen by the tuning {spec.name}, on test images.",
+        f"#   python scripts/reproduce_table.py table={name}",
+        *_provenance(tuning),
+    ]
+    return "\n".join(head) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _method(method: TunedMethod, tuning: TuningResult) -> dict[str, str]:
+    entry = {"label": method.label, "optimizer": method.optimizer}
+    if method.name is None:
+        return entry
+    settings = shlex.join(tuning.chosen[method.folder].trial.chosen_settings)
+    return {**entry, "name": method.name, "settings": settings}
+
+
+def _provenance(tuning: TuningResult) -> list[str]:
+    return [
         f"# Made by: {tuning.command}",
         *_trials(tuning),
         f"# Of records made with commit {_commits(tuning)}, the last one on {_last_day(tuning)}.",
     ]
-    return "\n".join(head) + "\n" + yaml.safe_dump(content, sort_keys=False)
 
 
 def _trials(tuning: TuningResult) -> list[str]:
     lines = []
     for method in tuning.spec.methods:
-        result = tuning.chosen.get(method.optimizer)
+        result = tuning.chosen.get(method.folder)
         if result is None:
-            lines.append(f"# {method.label}: no trial is finished; the experiment's own values.")
+            instead = "not in the table" if method.name else "the experiment's own values"
+            lines.append(f"# {method.label}: no trial is finished; {instead}.")
             continue
         ranges = ", ".join(
             f"{name} {number(its.low)} to {number(its.high)}" for name, its in method.ranges.items()
         )
-        finished = len(tuning.ranked(method.optimizer))
+        finished = len(tuning.ranked(method.folder))
         assert result.error  # what is chosen has finished seeds
         assert result.loss
         lines += [

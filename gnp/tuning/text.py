@@ -35,13 +35,13 @@ def notes(tuning: TuningResult) -> list[str]:
 
 def make_grids(tuning: TuningResult, longest: int | None = None) -> list[Grid]:
     """For each method its trials, the chosen one first; ``longest`` shows only so many of each."""
-    return [_grid(tuning, method.optimizer, method.label, longest) for method in _methods(tuning)]
+    return [_grid(tuning, method.folder, method.label, longest) for method in _methods(tuning)]
 
 
-def _grid(tuning: TuningResult, optimizer: str, label: str, longest: int | None) -> Grid:
-    ranked = tuning.ranked(optimizer)
-    unfinished = [result for result in tuning.trials[optimizer] if result.missing]
-    names = [name for name in NAMES if name in dict(tuning.trials[optimizer][0].trial.values)]
+def _grid(tuning: TuningResult, folder: str, label: str, longest: int | None) -> Grid:
+    ranked = tuning.ranked(folder)
+    unfinished = [result for result in tuning.trials[folder] if result.missing]
+    names = [name for name in NAMES if name in dict(tuning.trials[folder][0].trial.values)]
     lines = [_line(tuning, result, names) for result in [*ranked, *unfinished][:longest]]
     headers = [f"{label}, trial", *names, "validation error", "loss", "fit"]
     return Grid(headers, lines, label_columns=1 + len(names))
@@ -49,7 +49,7 @@ def _grid(tuning: TuningResult, optimizer: str, label: str, longest: int | None)
 
 def _line(tuning: TuningResult, result: TrialResult, names: list[str]) -> Line:
     values, seeds = dict(result.trial.values), len(tuning.spec.seeds)
-    best = tuning.chosen.get(result.trial.optimizer) is result
+    best = tuning.chosen.get(result.trial.name) is result
     loss = MISSING if result.loss is None else f"{result.loss.mean:.3f}"
     fit = MISSING if result.fit is None else f"{result.fit.mean:.2f}"
     entries = [Entry(format_statistic(result.error, seeds), best), Entry(loss), Entry(fit)]
@@ -71,7 +71,7 @@ def to_markdown(tuning: TuningResult) -> str:
 
 def to_csv(tuning: TuningResult) -> str:
     """One line a trial, all numbers unrounded, for other programs; ``chosen`` is 1 or 0."""
-    columns = ["optimizer", "trial", *NAMES, "n", "mean_error", "std_error", "mean_loss"]
+    columns = ["method", "trial", *NAMES, "n", "mean_error", "std_error", "mean_loss"]
     columns += ["std_loss", "mean_fit", "chosen"]
     return csv_text(columns, (_csv_line(tuning, result) for result in tuning.results))
 
@@ -79,14 +79,14 @@ def to_csv(tuning: TuningResult) -> str:
 def _csv_line(tuning: TuningResult, result: TrialResult) -> list:
     values = dict(result.trial.values)
     return [
-        result.trial.optimizer,
+        result.trial.name,
         result.trial.index,
         *(number(values[name]) if name in values else "" for name in NAMES),
         result.error.n if result.error else 0,
         *unrounded_statistic(result.error),
         *unrounded_statistic(result.loss),
         unrounded_statistic(result.fit)[0],
-        int(tuning.chosen.get(result.trial.optimizer) is result),
+        int(tuning.chosen.get(result.trial.name) is result),
     ]
 
 
@@ -97,7 +97,7 @@ def _methods(tuning: TuningResult) -> list:
 def _unfinished(tuning: TuningResult) -> list[str]:
     """A trial that diverges never finishes: the choice goes on without it, and says so."""
     counts = {
-        method.label: sum(bool(result.missing) for result in tuning.trials[method.optimizer])
+        method.label: sum(bool(result.missing) for result in tuning.trials[method.folder])
         for method in _methods(tuning)
     }
     what = [
@@ -110,7 +110,7 @@ def _at_the_edge(tuning: TuningResult) -> list[str]:
     """Where the best tenth of a range is at its end, a wider one may have better values."""
     lines = []
     for method in _methods(tuning):
-        result = tuning.chosen.get(method.optimizer)
+        result = tuning.chosen.get(method.folder)
         values = dict(result.trial.values) if result else {}
         for name, value in values.items():
             share = method.ranges[name].share_of(value)

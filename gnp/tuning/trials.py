@@ -19,19 +19,26 @@ DIGITS = 3  # that a value has: more would only make its name longer
 class Trial:
     """A method with values for what is tuned. ``index`` counts from 0 in each method."""
 
+    name: str  # the method's folder in a table
     optimizer: str
+    further: tuple[str, ...]  # the method's own settings
     index: int
     values: tuple[tuple[str, float], ...]
 
     @property
     def method(self) -> str:
         """Its runs' folder: "tune_sam_lr0.05_weight_decay0.0005_r0.03"."""
-        return "_".join(["tune", self.optimizer, *(f"{n}{number(v)}" for n, v in self.values)])
+        return "_".join(["tune", self.name, *(f"{n}{number(v)}" for n, v in self.values)])
+
+    @property
+    def chosen_settings(self) -> list[str]:
+        """What makes a run of the optimizer one of this trial."""
+        return [*self.further, *(f"optimizer.{name}={number(v)}" for name, v in self.values)]
 
     def settings(self) -> list[str]:
         return [
             f"optimizer={self.optimizer}",
-            *(f"optimizer.{name}={number(value)}" for name, value in self.values),
+            *self.chosen_settings,
             f"method={self.method}",
         ]
 
@@ -41,14 +48,20 @@ class TuningSpec(TuningSettings):
 
     @cached_property
     def trials_of(self) -> dict[str, list[Trial]]:
-        """{optimizer: its trials}. The sequence is Halton's, scrambled (Owen 2017), one coordinate
-        a name: methods with equal ranges have equal values, trial by trial."""
+        """{method's folder: its trials}. The sequence is Halton's, scrambled (Owen 2017), one
+        coordinate a name: methods with equal ranges have equal values, trial by trial."""
         from scipy.stats import qmc  # takes a third of a second
 
         points = qmc.Halton(len(NAMES), scramble=True, rng=self.sequence_seed).random(self.trials)
         return {
-            method.optimizer: [
-                Trial(method.optimizer, index, _values(method, point))
+            method.folder: [
+                Trial(
+                    method.folder,
+                    method.optimizer,
+                    tuple(method.further),
+                    index,
+                    _values(method, point),
+                )
                 for index, point in enumerate(points.tolist())
             ]
             for method in self.methods
