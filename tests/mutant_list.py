@@ -2246,8 +2246,8 @@ DECIDED = [
         (
             "the t-test is one-sided",
             "statistics/intervals.py",
-            "float(2 * stdtr(",
-            "float(stdtr(",
+            "float(2 * scipy.special.stdtr(",
+            "float(scipy.special.stdtr(",
             VERDICTS,
         ),
         (
@@ -2267,8 +2267,8 @@ DECIDED = [
         (
             "images are as if they were all there are",
             "statistics/intervals.py",
-            " + ndtri(upper) ** 2 * images_part)",
-            ")",
+            "\n        + scipy.special.ndtri(upper) ** 2 * images_part",
+            "",
             VERDICTS,
         ),
         (
@@ -2281,8 +2281,8 @@ DECIDED = [
         (
             "few runs have the normal quantile too",
             "statistics/improvement.py",
-            "stdtrit(n + m - 2, upper) if few else ndtri(upper)",
-            "ndtri(upper)",
+            "scipy.special.stdtrit(n + m - 2, upper) if few else scipy.special.ndtri(upper)",
+            "scipy.special.ndtri(upper)",
             COVERAGE,
         ),
         (

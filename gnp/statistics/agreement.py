@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
+import scipy
 
 from gnp.statistics.intervals import CONFIDENCE, Interval
 from gnp.statistics.means import Statistic
@@ -50,4 +50,4 @@ class Agreement:
 
 
 def _quantile(freedom: float) -> float:
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+import scipy
 
 from gnp.statistics.intervals import CONFIDENCE, Interval
 
@@ -45,7 +45,7 @@ def _newcombe(probability: float, n: int, m: int) -> Interval:
     few = min(n, m) < FEW
     if n + m == 2:
         return Interval(0.0, 1.0)
-    quantile = float(stdtrit(n + m - 2, upper) if few else ndtri(upper))
+    quantile = float(scipy.special.stdtrit(n + m - 2, upper) if few else scipy.special.ndtri(upper))
     # (θ − p)² (2 − θ)(1 + θ) = q² θ(1 − θ) [(2 − θ)(1 + θ) + (N − 1)(1 + 2θ − 2θ²)]/(nm)
     theta = np.polynomial.Polynomial([0.0, 1.0])
     denominator = (2 - theta) * (1 + theta)

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 # Differences (points) that are closer than that are the same: so near are errors that were rounded.
@@ -69,13 +69,13 @@ class Differences:
         of 0 is no estimate of one, but the grid on which errors lie."""
         if not self.standard_error > 0:
             return 1.0
-        return float(2 * stdtr(self.n - 1, -abs(self.mean) / self.standard_error))
+        return float(2 * scipy.special.stdtr(self.n - 1, -abs(self.mean) / self.standard_error))
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval | None:
         """Of the mean over all seeds. None without a spread."""
         if not self.standard_error > 0:
             return None
-        half = float(stdtrit(self.n - 1, (1 + confidence) / 2)) * self.standard_error
+        half = float(scipy.special.stdtrit(self.n - 1, (1 + confidence) / 2)) * self.standard_error
         return Interval(self.mean - half, self.mean + half)
 
 
@@ -117,5 +117,8 @@ def interval_for_new_images(
     seeds_part = of_seeds.var(ddof=1) / n
     images_part = max(0.0, of_images.var(ddof=1) - rest_variance / n) / m
     upper = (1 + confidence) / 2
-    half = math.sqrt(stdtrit(n - 1, upper) ** 2 * seeds_part + ndtri(upper) ** 2 * images_part)
+    half = math.sqrt(
+        scipy.special.stdtrit(n - 1, upper) ** 2 * seeds_part
+        + scipy.special.ndtri(upper) ** 2 * images_part
+    )
     return Interval(float(mean) - half, float(mean) + half) if half > RESOLUTION else None

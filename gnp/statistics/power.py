@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 
-from scipy.special import chdtr, nctdtr, stdtrit
+import scipy
 
 POWER = 0.8
 MOST_SEEDS = 10_000
@@ -19,10 +19,10 @@ def power(effect: float, n: int, level: float) -> float:
 
 
 def _reached(noncentrality: float, n: int, level: float) -> float:
-    critical = float(stdtrit(n - 1, 1 - level / 2))
+    critical = float(scipy.special.stdtrit(n - 1, 1 - level / 2))
     if noncentrality > FAR:  # the mean's error is nothing beside that of the spread: to 1e-5
-        return float(chdtr(n - 1, (n - 1) * (noncentrality / critical) ** 2))
-    below = float(nctdtr(n - 1, noncentrality, critical))
+        return float(scipy.special.chdtr(n - 1, (n - 1) * (noncentrality / critical) ** 2))
+    below = float(scipy.special.nctdtr(n - 1, noncentrality, critical))
     # In the far tail scipy has no number.
     return 1 - below if not math.isnan(below) else float(noncentrality > critical)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtr
 
 from gnp.statistics.intervals import CONFIDENCE, Differences, Interval
 from gnp.statistics.verdict import Verdict, verdicts
@@ -95,7 +95,7 @@ class Sequential:
             return 0.0
         boundary = self._null[math.ceil((1 - level) * len(self._null)) - 1]
         weight = self._weights[min(n, self.max_seeds) - 1]
-        return float(2 * ndtr(-boundary / weight))
+        return float(2 * scipy.special.ndtr(-boundary / weight))
 
     def interval(self, differences: Differences) -> Interval | None:
         """Of all differences that the look at these seeds would not have ruled out: those of all
@@ -140,5 +140,7 @@ def _scores(values: NDArray[np.float64], first: int) -> NDArray[np.float64]:
     error = np.sqrt(squares / (n - 1) / n)
     t = np.divide(mean, error, out=np.zeros_like(mean), where=error > 1e-10)
     scores = np.zeros(values.shape)
-    scores[:, first - 1 :] = -np.sign(t) * ndtri(stdtr(n - 1, -np.abs(t)))
+    scores[:, first - 1 :] = -np.sign(t) * scipy.special.ndtri(
+        scipy.special.stdtr(n - 1, -np.abs(t))
+    )
     return scores

@@ -1,5 +1,6 @@
 """From a table's records to its files and the terminal. Trains nothing."""
 
+import importlib
 from pathlib import Path
 
 from rich.console import Console
@@ -31,11 +32,16 @@ def render(
         StorageError: the outputs could not be written; all is shown.
     """
     console = Console(soft_wrap=True, highlight=False)
-    read_runs_ahead(spec.runs(), root, wanted, import_matplotlib, judged)
+    read_runs_ahead(spec.runs(), root, wanted, _import_the_rest, judged)
     table = collect(spec, root, command, wanted, unrecorded(), rule)
     shown = to_terminal(table, console.width if console.is_terminal else None)
     show(console, table, shown, notes(table), write_outputs)
     return table.warnings
+
+
+def _import_the_rest() -> None:
+    import_matplotlib()
+    importlib.import_module("scipy.special")  # where statistics name it, it would be loaded then
 
 
 def write_outputs(table: TableResult) -> list[Path]:

