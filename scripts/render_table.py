@@ -2,6 +2,7 @@
 root=results``. Trains nothing and needs no torch.
 """
 
+import gc
 import sys
 
 import hydra
@@ -17,6 +18,7 @@ from gnp.tables import Seeds, TableSpec
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
+    gc.set_threshold(100_000)  # records stay until the end: more looking for cycles finds none
     spec, how = load(composed, TableSpec, TableJobSettings)
     wanted = WantedConfigs(spec, how.root)
     command = command_line("scripts/reproduce_table.py")

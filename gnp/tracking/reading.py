@@ -92,10 +92,10 @@ def read_finished(folder: Path) -> FinishedRecord | None:
 def _state_of(folder: Path) -> State | None:
     """Inode, size and times (ns) of a record's files; None where one is missing. The last one, of
     any change, cannot be set back. Predictions may be missing: of an older record they are."""
-    state = []
+    state, prefix = [], f"{folder}{os.sep}"  # pathlib would take as long again
     for name in (SUMMARY, CONFIG, ENVIRONMENT, METRICS, PREDICTIONS):
         try:
-            file = os.stat(folder / name)
+            file = os.stat(prefix + name)
         except OSError:
             if name != PREDICTIONS:
                 return None
