@@ -170,9 +170,10 @@ def test_a_wrong_tuning_is_refused_with_what_is_wrong(change, words):
 @pytest.mark.parametrize("name", sorted(f.stem for f in (CONFIGS / "tuning").rglob("*.yaml")))
 def test_every_tuning_of_the_configs_composes_and_holds_images_out(name):
     (file,) = (CONFIGS / "tuning").rglob(f"{name}.yaml")
-    tuning = TuningSpec.from_config(yaml.safe_load(file.read_text()))
-    assert tuning.name == name
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        choice = file.relative_to(CONFIGS / "tuning").with_suffix("")
+        tuning = TuningSpec.from_config(compose("tune", [f"tuning={choice}"]).tuning)
+        assert tuning.name == name
         wanted = WantedConfigs(tuning, "out")
         for method in tuning.trials_of:
             run = next(run for run in tuning.runs() if run.trial.name == method)
