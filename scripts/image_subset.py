@@ -56,11 +56,17 @@ def run_make(arguments: argparse.Namespace) -> None:
     # What is no text has names that no list has, and is refused as such.
     text = arguments.list.read_bytes().decode(errors="surrogateescape")
     subset = from_text(text, str(arguments.list))
-    splits = load_cifar(arguments.data_root, len(subset.classes), not arguments.no_download)
-    make_folder(
-        subset, splits, arguments.folder, lambda images, count: track(images, "writing", count)
+    where, download = arguments.data_root, not arguments.no_download
+    train, test = (
+        load_cifar(where, split, len(subset.classes), download) for split in ("train", "test")
     )
-    print(f"{arguments.folder}: {len(subset.train)} training, {len(splits[1][0])} test images")
+    make_folder(
+        subset,
+        (train, test),
+        arguments.folder,
+        lambda images, count: track(images, "writing", count),
+    )
+    print(f"{arguments.folder}: {len(subset.train)} training, {len(test[0])} test images")
 
 
 def run_list(arguments: argparse.Namespace) -> None:

@@ -42,6 +42,9 @@ def picture(path, seed, size=(32, 32)):
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
+CACHES = [CACHE_NAME.format(split=split) for split in ("train", "test")]
+
+
 @pytest.fixture
 def folder(tmp_path):
     for split in ("train", "test"):
@@ -64,9 +67,25 @@ def test_a_folder_is_read_exactly_with_classes_in_the_order_of_their_names(folde
     assert data.evaluated == "test"
 
 
+def test_where_images_are_held_out_no_test_image_is_read(folder, monkeypatch):
+    read = []
+
+    def reading(file):
+        read.append(file.relative_to(folder).parts[0])
+        return read_image(file)
+
+    monkeypatch.setattr("gnp.data.sources.folder.read_image", reading)
+    data = load_folder(folder, validation_per_class=1)
+    assert (data.evaluated, len(data.evaluation), len(data.train)) == ("validation", 2, 4)
+    assert read == ["train"] * 6
+    assert not (folder / CACHES[1]).exists()
+    assert load_folder(folder).evaluated == "test"
+    assert read == ["train"] * 6 + ["test"] * 6
+
+
 def test_the_cache_is_used_and_rebuilt_when_a_file_changes(folder, monkeypatch):
     first = load_folder(folder)
-    assert (folder / CACHE_NAME).exists()
+    assert all((folder / name).exists() for name in CACHES)
     with monkeypatch.context() as patched:
         patched.setattr(
             "gnp.data.sources.folder.read_image", lambda file: pytest.fail("decoded again")
@@ -107,20 +126,14 @@ def half_of_it(file):
 def a_bit(file):
     """In the middle of the first image, where torch.load does not look."""
     content = bytearray(file.read_bytes())
-    first = torch.load(file)["train_images"].numpy().tobytes()[:64]
+    first = torch.load(file)["images"].numpy().tobytes()[:64]
     content[content.index(first) + 10] ^= 1
     file.write_bytes(content)
 
 
 def its_labels(file):
     stored = torch.load(file)
-    torch.save({**stored, "train_labels": stored["train_labels"].flip(0)}, file)
-
-
-def the_splits(file):
-    stored = torch.load(file)
-    stored["train_images"] = stored["test_images"]
-    torch.save(stored, file)
+    torch.save({**stored, "labels": stored["labels"].flip(0)}, file)
 
 
 def its_checksum(file):
@@ -131,19 +144,23 @@ def its_kind(file):
     torch.save([1, 2, 3], file)
 
 
-@pytest.mark.parametrize(
-    "damage", [half_of_it, a_bit, its_labels, the_splits, its_checksum, its_kind]
-)
+@pytest.mark.parametrize("damage", [half_of_it, a_bit, its_labels, its_checksum, its_kind])
 def test_a_damaged_cache_is_decoded_again_with_a_warning(folder, damage, caplog):
     picture(folder / "train" / "cat" / "0.png", 55)
     digest = load_folder(folder).digest
-    damage(folder / CACHE_NAME)
+    damage(folder / CACHES[0])
     assert load_folder(folder).digest == digest
     assert [
-        f"{CACHE_NAME} is damaged: the pictures are decoded again" in m for m in caplog.messages
+        f"{CACHES[0]} is damaged: the pictures are decoded again" in m for m in caplog.messages
     ] == [True]
     assert load_folder(folder).digest == digest
     assert len(caplog.messages) == 1
+
+
+def test_the_other_splits_cache_is_none_of_this_one(folder):
+    digest = load_folder(folder).digest
+    (folder / CACHES[0]).write_bytes((folder / CACHES[1]).read_bytes())
+    assert load_folder(folder).digest == digest
 
 
 def test_a_picture_of_the_same_size_and_time_is_noticed(folder):
@@ -168,8 +185,8 @@ def test_a_folder_that_cannot_be_written_is_cached_elsewhere(folder, tmp_path_fa
 
     monkeypatch.setattr(files, "_Raw", refuse)
     load_folder(folder)
-    assert not (folder / CACHE_NAME).exists()
-    assert len(list(elsewhere.rglob("*.pt"))) == 1
+    assert not any((folder / name).exists() for name in CACHES)
+    assert len(list(elsewhere.rglob("*.pt"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -526,7 +543,7 @@ def test_the_digest_is_the_same_from_pictures_from_their_cache_and_from_torchvis
         splits.append(split.take(order))
     sorted_data = ImageData(*splits, "test", 10, data.mean, data.std)
     from_pictures, from_cache = (load("folder", 10, root=str(cifar)) for _ in range(2))
-    assert (cifar / CACHE_NAME).exists()
+    assert all((cifar / name).exists() for name in CACHES)
     assert from_pictures.digest == from_cache.digest == sorted_data.digest
 
 

@@ -14,10 +14,12 @@ from gnp.data.sources.folder import load_folder
 from gnp.data.sources.torchvision import load_cifar
 from gnp.data.subset import describe_folder, from_text, make_folder, to_text
 
+SPLITS = ("train", "test")
+
 
 @pytest.fixture
 def splits(cifar):
-    return load_cifar(cifar, 10, download=False)
+    return tuple(load_cifar(cifar, split, 10, download=False) for split in SPLITS)
 
 
 @pytest.fixture
@@ -52,8 +54,8 @@ def test_the_folder_is_made_again_from_its_list(original, cifar, tmp_path, scrip
     assert script("list", original, images)[0] == 0
     status, printed = script("make", images, again, "--data-root", cifar, "--no-download")
     assert (status, "10 training, 10 test images" in printed) == (0, True)
-    made, wanted = load_folder(again), load_folder(original)
-    for (x, y), (u, v) in zip(made, wanted, strict=True):
+    for split in SPLITS:
+        (x, y), (u, v) = load_folder(again, split), load_folder(original, split)
         assert torch.equal(x, u)
         assert torch.equal(y, v)
     assert describe_folder(again) == describe_folder(original)

@@ -3,8 +3,9 @@
 CIFAR is 150 MB as uint8: it lives on the device, and no worker process ever touches it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class ImageData:
     """A training split, its labels as they are trained on, and the split that is evaluated.
 
     ``evaluated`` names the latter: "test", or "validation" where images were held out of the
-    training set; then the test images are not even loaded to the device.
+    training set; then the test images are not even read.
     ``mean`` and ``std`` are per channel, of images scaled to [0, 1].
     """
 
@@ -70,33 +71,38 @@ class ImageData:
 
 
 def load_dataset(settings: DatasetSettings, device: torch.device | str = "cpu") -> ImageData:
-    """Load a data set to ``device``.
+    """Load a data set to ``device``; its test images only where they are evaluated.
 
     Raises:
         DataError: files are missing, truncated, of the wrong size or count; says which and what
             to do.
     """
-    return arranged(load_source(settings), settings, device)
+    return arranged(partial(load_source, settings), settings, device)
 
 
 def arranged(
-    images: tuple[Images, Images], settings: DatasetSettings, device: torch.device | str = "cpu"
+    load: Callable[[str], Images], settings: DatasetSettings, device: torch.device | str = "cpu"
 ) -> ImageData:
-    """What is trained on and evaluated, of a source's train and test images.
+    """What is trained on and evaluated, of the images that ``load`` has of "train" and "test".
 
     Raises:
         DataError: classes or images are missing.
     """
-    train, test = (Split(*split) for split in images)
-    for name, split in (("train", train), ("test", test)):
+
+    def whole(name: str) -> Split:
+        split = Split(*load(name))
         _check_classes(split, settings.num_classes, f"{settings.root} ({name})")
+        return split
+
+    train = whole("train")
     held_out, per_class = settings.validation_per_class, settings.train_per_class
     generator = torch.Generator().manual_seed(settings.subset_seed)
     order = _shuffled_by_class(train.labels, settings.num_classes, generator)
-    evaluation, evaluated = test, "test"
     if held_out:
         evaluation = train.take(_first(order, 0, held_out, "validation_per_class"))
         evaluated = "validation"
+    else:
+        evaluation, evaluated = whole("test"), "test"
     if per_class is not None or held_out:
         train = train.take(_first(order, held_out, per_class, "train_per_class"))
     train = replace(train, labels=noisy(train.labels, settings))

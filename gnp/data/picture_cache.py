@@ -1,4 +1,4 @@
-"""Decoded pictures in one file. It is believed only if it is whole and of the very files."""
+"""A split's decoded pictures in a file. It is believed only if whole and of the very files."""
 
 import hashlib
 import logging
@@ -13,13 +13,11 @@ from gnp.data.digest import digest_of
 from gnp.data.errors import printable
 from gnp.files import StorageError, user_cache, write_atomically
 
-CACHE_NAME = ".gnp-cache.pt"
-NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+CACHE_NAME = ".gnp-cache-{split}.pt"
+NAMES = ("images", "labels")
 # Part of the fingerprint: raise it when the same files are decoded to other tensors, or the file
 # has other contents.
-FORMAT = 2
-
-Splits = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]  # (images, labels) of train and test
+FORMAT = 3
 
 log = logging.getLogger(__name__)
 
@@ -36,34 +34,35 @@ def fingerprint_of(root: Path, files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def cached(root: Path, fingerprint: str) -> Splits | None:
-    """What was stored for a folder with this fingerprint, if there is such and it is undamaged."""
-    for cache in _places(root):
-        splits = _read(cache, fingerprint)
-        if splits is not None:
-            return splits
+def cached(root: Path, split: str, fingerprint: str) -> tuple[Tensor, Tensor] | None:
+    """The (images, labels) that were stored for a folder's split with this fingerprint, if there
+    are such and they are undamaged."""
+    for cache in _places(root, split):
+        decoded = _read(cache, fingerprint)
+        if decoded is not None:
+            return decoded
     return None
 
 
-def store(root: Path, fingerprint: str, splits: Splits) -> None:
-    """Write ``root/.gnp-cache.pt`` or, where that fails, a file in the user's cache folder; where
-    that fails, too, the pictures are decoded each time."""
-    tensors = dict(zip(NAMES, (t for split in splits for t in split), strict=True))
+def store(root: Path, split: str, fingerprint: str, decoded: tuple[Tensor, Tensor]) -> None:
+    """Write ``root/.gnp-cache-<split>.pt`` or, where that fails, a file in the user's cache folder;
+    where that fails, too, the pictures are decoded each time."""
+    tensors = dict(zip(NAMES, decoded, strict=True))
     checksum = digest_of(fingerprint, list(tensors.values()))
     stored = {"fingerprint": fingerprint, "checksum": checksum, **tensors}
-    for cache in _places(root):
+    for cache in _places(root, split):
         # Several runs may start at once: each writes its own file, the last rename stays.
         with suppress(StorageError):
             write_atomically(cache, lambda file: torch.save(stored, file))
             return
 
 
-def _places(root: Path) -> list[Path]:
+def _places(root: Path, split: str) -> list[Path]:
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    return [root / CACHE_NAME, user_cache() / f"{name}.pt"]
+    return [root / CACHE_NAME.format(split=split), user_cache() / f"{name}-{split}.pt"]
 
 
-def _read(cache: Path, fingerprint: str) -> Splits | None:
+def _read(cache: Path, fingerprint: str) -> tuple[Tensor, Tensor] | None:
     if not os.path.isfile(cache):
         return None
     try:
@@ -77,5 +76,5 @@ def _read(cache: Path, fingerprint: str) -> Splits | None:
     if not whole:
         log.warning("%s is damaged: the pictures are decoded again", printable(cache))
         return None
-    train_images, train_labels, test_images, test_labels = tensors
-    return (train_images, train_labels), (test_images, test_labels)
+    images, labels = tensors
+    return images, labels

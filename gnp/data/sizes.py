@@ -1,5 +1,7 @@
 """How many images a data set has: counted without them where its source says so."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -17,11 +19,13 @@ def sizes(settings: DatasetSettings) -> tuple[int, int]:
     Raises:
         DataError: as ``load_dataset``; for torchvision's only if there are too few images.
     """
-    data = arranged(_stand_ins(settings) or load_source(settings), settings)
+    stand_ins = _stand_ins(settings)
+    load = partial(load_source, settings) if stand_ins is None else stand_ins.__getitem__
+    data = arranged(load, settings)
     return len(data.train), len(data.evaluation)
 
 
-def _stand_ins(settings: DatasetSettings) -> tuple[Images, Images] | None:
+def _stand_ins(settings: DatasetSettings) -> dict[str, Images] | None:
     """Images without pixels, as many of each class as the source has, where that is known."""
     classes = settings.num_classes
     if settings.source == "synthetic":
@@ -30,7 +34,7 @@ def _stand_ins(settings: DatasetSettings) -> tuple[Images, Images] | None:
         per_class = CIFAR[classes]
     else:
         return None
-    return _blank(classes, per_class[0]), _blank(classes, per_class[1])
+    return {"train": _blank(classes, per_class[0]), "test": _blank(classes, per_class[1])}
 
 
 def _blank(classes: int, per_class: int) -> tuple[Tensor, Tensor]:

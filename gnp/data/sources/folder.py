@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,18 +19,19 @@ NAMED = 5  # files that a message names, of those that it is about
 log = logging.getLogger(__name__)
 
 
-def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def load(settings: DatasetSettings, split: str) -> tuple[Tensor, Tensor]:
     """``load_folder`` with the settings' root."""
-    return load_folder(settings.root)
+    return load_folder(settings.root, split)
 
 
-def load_folder(root: str | Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """((train images, labels), (test images, labels)); images uint8 (N, 3, 32, 32).
+def load_folder(root: str | Path, split: str) -> tuple[Tensor, Tensor]:
+    """(images, labels) of "train" or "test"; images uint8 (N, 3, 32, 32). Of the other split only
+    the names of its classes are read, if it is there.
 
     Classes are numbered in the order of their names, and a class's pictures are in the order of
-    theirs. The decoded images are cached in ``root/.gnp-cache.pt`` (or, where that cannot be
-    written, in the user's cache folder) and decoded again when a file is added, removed or changed,
-    or when the cache is damaged.
+    theirs. The decoded images are cached in ``root/.gnp-cache-<split>.pt`` (or, where that cannot
+    be written, in the user's cache folder) and decoded again when a file is added, removed or
+    changed, or when the cache is damaged.
 
     Raises:
         DataError: a folder is missing, empty or unreadable, train and test have different classes,
@@ -38,22 +39,29 @@ def load_folder(root: str | Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, 
             ``read_image`` refuses a picture; names the file.
     """
     root = Path(root)
-    listing = {split: list_split(root, split) for split in ("train", "test")}
-    classes = sorted(listing["train"])
-    if sorted(listing["test"]) != classes:
-        odd = sorted(set(listing["test"]) ^ set(classes))
+    listing = list_split(root, split)
+    if odd := sorted(_classes_of_the_other(root, split, listing) ^ listing.keys()):
         raise DataError(
             f"{root}: train and test must have the same classes; only one of them has {_some(odd)}"
         )
-    files = [f for split in listing.values() for names in split.values() for f in names]
+    files = [file for names in listing.values() for file in names]
     with _unreadable_is_refused():
         fingerprint = fingerprint_of(root, files)
-    splits = cached(root, fingerprint)
-    if splits is None:
-        train, test = (_decode(listing[split], classes) for split in ("train", "test"))
-        splits = train, test
-        store(root, fingerprint, splits)
-    return splits
+    decoded = cached(root, split, fingerprint)
+    if decoded is None:
+        decoded = _decode(listing, sorted(listing))
+        store(root, split, fingerprint, decoded)
+    return decoded
+
+
+def _classes_of_the_other(root: Path, split: str, known: Iterable[str]) -> set[str]:
+    """Their names; ``known`` where there is no other split."""
+    other = root / ("test" if split == "train" else "train")
+    with _unreadable_is_refused():
+        if not other.is_dir():
+            return set(known)
+        folders, _ = _contents(other)
+    return {folder.name for folder in folders if not folder.name.startswith(".")}
 
 
 def list_split(root: Path, split: str) -> dict[str, list[Path]]:

@@ -18,13 +18,12 @@ SHAPES = 10
 NOISE = 0.16  # standard deviation, of images in [0, 1]
 
 
-def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Pictures for training and for the test: no seed of either is one of the other's."""
+def load(settings: DatasetSettings, split: str) -> tuple[Tensor, Tensor]:
+    """Pictures for training or for the test: no seed of either is one of the other's."""
     classes, seed = settings.num_classes, 2 * settings.synthetic_seed
-    return (
-        draw_synthetic(classes, settings.synthetic_train_per_class, seed),
-        draw_synthetic(classes, settings.synthetic_test_per_class, seed + 1),
-    )
+    if split == "train":
+        return draw_synthetic(classes, settings.synthetic_train_per_class, seed)
+    return draw_synthetic(classes, settings.synthetic_test_per_class, seed + 1)
 
 
 def draw_synthetic(num_classes: int, per_class: int, seed: int) -> tuple[Tensor, Tensor]:

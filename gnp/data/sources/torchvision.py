@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 CIFAR = {10: CIFAR10, 100: CIFAR100}
 
 
-def load(settings: DatasetSettings) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def load(settings: DatasetSettings, split: str) -> tuple[Tensor, Tensor]:
     """``load_cifar`` with the settings' root, classes and download."""
-    return load_cifar(settings.root, settings.num_classes, settings.download)
+    return load_cifar(settings.root, split, settings.num_classes, settings.download)
 
 
 def load_cifar(
-    root: str | Path, num_classes: int, download: bool
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """((train images, labels), (test images, labels)); images uint8 (N, 3, 32, 32).
+    root: str | Path, split: str, num_classes: int, download: bool
+) -> tuple[Tensor, Tensor]:
+    """(images, labels) of "train" or "test"; images uint8 (N, 3, 32, 32).
 
     Raises:
         DataError: no such CIFAR; files missing, truncated or with a wrong checksum.
@@ -43,8 +43,7 @@ def load_cifar(
             f"torchvision has CIFAR-10 and CIFAR-100, not {num_classes} classes; "
             f"set dataset.num_classes to 10 or 100, or dataset.source=folder"
         )
-    dataset_class = CIFAR[num_classes]
-    return tuple(_load(dataset_class, Path(root), train, download) for train in (True, False))
+    return _load(CIFAR[num_classes], Path(root), split == "train", download)
 
 
 @contextmanager
@@ -96,5 +95,5 @@ def class_names(root: str | Path, num_classes: int) -> list[str]:
     Raises:
         DataError: as ``load_cifar``; nothing is downloaded.
     """
-    load_cifar(root, num_classes, download=False)
+    load_cifar(root, "test", num_classes, download=False)
     return list(CIFAR[num_classes](str(root), train=False, download=False).classes)
