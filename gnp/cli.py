@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -56,6 +57,7 @@ def run_cli(
     gc.freeze()  # what is imported stays: a collection need not look at it
 
     def told() -> int:
+        _refuse_dashes(setting_names, suggest)
         try:
             main()
         except Exception as error:
@@ -66,6 +68,37 @@ def run_cli(
         return 0
 
     return run_script(told)
+
+
+def _refuse_dashes(
+    setting_names: Callable[[], Iterable[str]], suggest: Callable[[str, Iterable[str]], str]
+) -> None:
+    """``--epochs 3`` is no option of Hydra's; its own words for that are its usage.
+
+    Raises:
+        UserError: there is such an argument; says how the setting is written.
+    """
+    given = sys.argv[1:]
+    _, unknown = get_args_parser().parse_known_args(given)
+    if not (options := [one for one in unknown if one.startswith("-")]):
+        return
+    name, has_value, value = options[0].lstrip("-").replace("-", "_").partition("=")
+    after = given[given.index(options[0]) + 1 :][:1]
+    if not has_value and after and "=" not in after[0] and not after[0].startswith("-"):
+        value = after[0]
+    known = list(setting_names())
+    ending = [setting for setting in known if setting.split(".")[-1] == name]
+    if name in known or len(ending) == 1:
+        meant = f"{name if name in known else ending[0]}={value or '…'}"
+        raise WrongOption(f"{options[0]}: settings have no dashes; write {meant}")
+    raise WrongOption(
+        f"there is no option {options[0]}, and settings have no dashes: name=value; --help lists "
+        f"them.{suggest(name, known)}"
+    )
+
+
+class WrongOption(UserError):
+    """An argument with a dash that no script has."""
 
 
 def _value_or_error(job: JobReturn) -> Any:
@@ -132,10 +165,7 @@ def refusal(
         return _no_choice(error.missing_cfg_file, message, error.options or [], suggest)
     if isinstance(error, OverrideParseException):
         reason = " ".join(message.split("\nSee ")[0].split())
-        return (
-            f"{error.override}: Hydra cannot read this setting ({reason}); put quotes round its "
-            f"value, inside those of the shell: 'name=\"value\"'"
-        )
+        return f"{error.override}: Hydra cannot read this setting ({reason}); {_in_quotes(error)}"
     if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):
         return message
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -153,6 +183,15 @@ def refusal(
         name = overrides[-1].partition("=")[0]
         message = f"{name} is one of the choices that --help lists; leave it out for the default"
     return f"{overrides[-1]}: {message}" if overrides else message
+
+
+def _in_quotes(error: OverrideParseException) -> str:
+    """How a list of settings, or another value that Hydra cannot read, is written."""
+    name, _, value = error.override.partition("=")
+    if value.startswith("[") and value.endswith("]") and "=" in value and "'" not in value:
+        entries = ",".join(f"'{entry.strip()}'" for entry in value[1:-1].split(","))
+        return f'each entry takes quotes, and the whole those of the shell: "{name}=[{entries}]"'
+    return "put quotes round its value, inside those of the shell: 'name=\"value\"'"
 
 
 def _no_choice(

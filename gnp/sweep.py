@@ -1,6 +1,7 @@
 """A sweep (``-m``) whose bad jobs are all named, and named before the first one is trained."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -13,6 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
+from gnp.settings import Config, run_path, to_plain, unrecorded
+from gnp.tracking.compare import config_difference
+from gnp.tracking.reading import read_config
+from gnp.tracking.record import refuse_another_config
 
 
 class SweepFailed(UserError):
@@ -24,14 +29,19 @@ class SweepFailed(UserError):
         self.exit_status = exit_status
 
 
-def check_sweeps(check: Callable[[DictConfig], Any]) -> None:
-    """Let Hydra's launcher of jobs one after the other call ``check`` with each job's config before
-    it starts the first, and name every job that is refused then or fails later.
+class PlaceTaken(UserError):
+    """Two jobs of a sweep would be one run."""
+
+
+def check_sweeps(check: Callable[[DictConfig], Config]) -> None:
+    """Let Hydra's launcher of jobs one after the other call ``check`` with each job's config, and
+    see that each has a place of its own, before it starts the first; and name every job that is
+    refused then or fails later.
 
     Hydra takes launchers from its own packages only, so its class is given the function.
 
     Args:
-        check: raises what a job would be refused with.
+        check: the job's config; raises what it would be refused with.
     """
     Plugins.instance()  # it loads the module anew
     launcher = get_class("hydra._internal.core_plugins.basic_launcher.BasicLauncher")
@@ -40,10 +50,10 @@ def check_sweeps(check: Callable[[DictConfig], Any]) -> None:
     def checked_launch(
         self: Launcher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        refused = []
+        refused, places = [], _Places()
         for number, overrides in enumerate(job_overrides, initial_job_idx):
             try:
-                check(_config_of(self, overrides))
+                places.take(number, check(_config_of(self, overrides)))
             except (UserError, HydraException, OmegaConfBaseException) as error:
                 refused.append(_line(number, overrides, error))
         if refused:
@@ -61,6 +71,27 @@ def check_sweeps(check: Callable[[DictConfig], Any]) -> None:
     launcher.launch = checked_launch
     # Hydra's own check ends at the first bad job.
     Sweeper.validate_batch_is_legal = lambda self, batch: None
+
+
+class _Places:
+    """Where the jobs' records will be, each as the one whose config is kept here."""
+
+    def __init__(self) -> None:
+        self._taken: dict[Path, tuple[int, dict[str, Any]]] = {}
+
+    def take(self, number: int, config: Config) -> None:
+        """Raises: PlaceTaken, ConfigMismatch, DamagedRecord."""
+        folder, plain = Path(config.root, "runs", run_path(config)), to_plain(config)
+        first, its = self._taken.setdefault(folder, (number, plain))
+        if difference := config_difference(its, plain):
+            changed = " and ".join(line.split(":")[0] for line in difference)
+            names = "".join(f"_${{{line.split(':')[0]}}}" for line in difference)
+            raise PlaceTaken(
+                f"its place {folder} is that of job {first}, which has another {changed}; give "
+                f"each a name: 'method={config.method}{names}'"
+            )
+        if (recorded := read_config(folder)) is not None:
+            refuse_another_config(folder, recorded, plain, unrecorded())
 
 
 def _config_of(launcher: Launcher, overrides: Sequence[str]) -> DictConfig:

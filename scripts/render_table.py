@@ -16,7 +16,7 @@ from gnp.settings.job import TableJobSettings, load, setting_names_of
 from gnp.tables import Seeds, TableSpec
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
+@hydra.main(version_base="1.3", config_path="../configs", config_name="render_table")
 def main(composed: DictConfig) -> None:
     gc.set_threshold(100_000)  # records stay until the end: more looking for cycles finds none
     spec, how = load(composed, TableSpec, TableJobSettings)

@@ -11,6 +11,7 @@ from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
+from gnp import cli
 from gnp.optim.momentum import ALONG
 from gnp.optim.passes import BATCH_STATISTICS
 from gnp.optim.schedules import WARMUPS
@@ -23,6 +24,7 @@ from gnp.settings import (
     resolve,
     run_path,
     setting_names,
+    suggest,
     to_plain,
     validate,
 )
@@ -424,10 +426,38 @@ def command(*arguments, script="train.py"):
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epochs", "3"], "--epochs: settings have no dashes; write training.epochs=3"),
+        (["--batch-size=7"], "settings have no dashes; write training.batch_size=7"),
+        (["--seed", "seed=3"], "write seed=…"),
+        (["--leraning-rate", "1"], "there is no option --leraning-rate"),
+        (["-x"], "there is no option -x"),
+        (["--root=a", "--hydra-help"], "write root=a"),
+    ],
+)
+def test_a_setting_with_dashes_is_told_how_it_is_written(monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(cli.WrongOption) as refused:
+        cli._refuse_dashes(setting_names, suggest)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-m", "seed=0,1"], ["--cfg", "job", "--resolve"], ["--config-dir", "x", "a=--b"]]
+)
+def test_hydras_own_options_are_left_to_it(monkeypatch, arguments):
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    cli._refuse_dashes(setting_names, suggest)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["+list=[a=b,c=d]"], """the whole those of the shell: "+list=['a=b','c=d']"\n"""),
+        (["+text=a[b"], "put quotes round its value"),
         (["epohcs=3"], "Did you mean 'training.epochs'?"),
         (["optimzer=gnp"], "Did you mean 'optimizer'?"),
         (["optimizer=gpn"], "there are: adamw, gnp, sam, sgd. Did you mean 'gnp'?"),
@@ -450,9 +480,28 @@ def test_the_command_line_refuses_in_a_few_lines(arguments, words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["train.py", "reproduce_table.py"])
-def test_help_shows_choices_and_settings(script):
+@pytest.mark.parametrize(
+    ("script", "what", "groups", "others"),
+    [
+        ("train.py", "Train one run", ["experiment", "experiment/tiny", "model"], ["table"]),
+        ("reproduce_table.py", "Train the missing runs", ["table", "cluster"], ["study", "model"]),
+        ("render_table.py", "Trains nothing", ["table"], ["table/part", "cluster", "study"]),
+        ("tune.py", "No test image is used", ["tuning", "cluster"], ["table", "study"]),
+        ("parameter_study.py", "a grid of r and α", ["study", "cluster"], ["table", "tuning"]),
+    ],
+)
+def test_help_shows_choices_of_its_own_and_settings(script, what, groups, others):
     done = command("--help", script=script)
     assert done.returncode == 0
-    assert "root: outputs" in done.stdout
-    assert "quickstart" in done.stdout
+    assert what in done.stdout.split("Choices")[0]
+    listed = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert "root" in listed
+    assert set(groups) <= set(listed)
+    assert not set(others) & set(listed[: listed.index("root")])
+
+
+def test_help_lists_the_choices_of_a_further_folder_of_configs(tmp_path):
+    (tmp_path / "experiment/tuned").mkdir(parents=True)
+    (tmp_path / "experiment/tuned/mine.yaml").write_text("# @package _global_\n")
+    done = command("--help", "--config-dir", str(tmp_path))
+    assert "\nexperiment/tuned: mine\n" in done.stdout

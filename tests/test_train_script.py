@@ -56,6 +56,31 @@ def test_all_bad_jobs_of_a_sweep_are_named_before_the_first_starts(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_jobs_of_a_sweep_that_would_be_one_run_are_refused_before_the_first_starts(tmp_path):
+    one_place = ["optimizer.lr=0.01,0.02", f"root={tmp_path}", "training.epochs=1"]
+    done = subprocess.run(train(*one_place, flags=["-m"]), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "1 of 2 jobs failed; nothing was started" in done.stderr
+    assert "that of job 0, which has another optimizer.lr" in done.stderr
+    assert "'method=gnp_${optimizer.lr}'" in done.stderr
+    assert not (tmp_path / "runs").exists()
+    named = ["method=gnp_${optimizer.lr}", "optimizer.lr=0.01,0.02", f"root={tmp_path}"]
+    done = subprocess.run(
+        train(*named, "training.epochs=1", flags=["-m"]), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = sorted(tmp_path.rglob("metrics.jsonl"))
+    assert [file.parts[-3] for file in metrics] == ["gnp_0.01", "gnp_0.02"]
+    before = [file.read_bytes() for file in metrics]
+    # Recorded with other epochs: that, too, is said before anything is started.
+    done = subprocess.run(
+        train(*named, "training.epochs=2", flags=["-m"]), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "training.epochs: 1 recorded, 2 wanted" in done.stderr
+    assert [file.read_bytes() for file in metrics] == before
+
+
 @pytest.mark.parametrize("script", ["list_runs.py results", "reproduce_table.py dry_run=true"])
 def test_a_reader_who_leaves_is_no_error(script):
     process = subprocess.Popen(

@@ -8,12 +8,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gnp.jobs.job import Job
 from gnp.jobs.pool import Active, Pool
+from gnp.settings.run import shown_in
 from gnp.tracking.reading import DamagedRecord, read_config, read_metrics
 
 HEARTBEAT_SECONDS = 30
 REFRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 60
+NARROW, BAR = 100, 24  # columns: up to there a line has no bar and no device
 
 
 class PoolProgress:
@@ -24,6 +27,7 @@ class PoolProgress:
         self._started = time.monotonic()
         self._spoken, self._retried, self._last = 0, 0, 0.0
         self._idle, self._idle_since, self._complained = -1, self._started, False
+        self._first: dict[Job, int] = {}  # epochs that a child's record had when it was first seen
         self._live = (
             Live(console=console, auto_refresh=False, transient=True)
             if console.is_terminal
@@ -102,17 +106,33 @@ class PoolProgress:
         return line
 
     def _picture(self, pool: Pool, children: list) -> Group:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for child, done, total, error in children:
-            table.add_row(
-                Text(str(child.run.path)),
-                ProgressBar(total=total or 1, completed=done, width=24),
-                f"{done}/{total or '?'}",
+        """A line for each child, in the terminal's width: what is left of it is the name's."""
+        rows = [
+            (
+                f"epoch {done}/{total or '?'}",
                 "" if error is None else f"{error:.1f} %",
-                duration(time.monotonic() - child.started),
-                child.slot.name,
+                self._left_of(child, done, total),
+                *([child.slot.name] if self._console.width > NARROW else []),
             )
+            for child, done, total, error in children
+        ]
+        taken = sum(max(map(len, column)) + 1 for column in zip(*rows, strict=True))
+        bar = BAR if self._console.width > NARROW else 0
+        room = self._console.width - taken - bar - bool(bar)
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False)
+        for (child, done, total, _), row in zip(children, rows, strict=True):
+            bars = [ProgressBar(total=total or 1, completed=done, width=bar)] if bar else []
+            table.add_row(Text(shown_in(child.run.path, room)), *bars, *map(Text, row))
         return Group(Text(self._line(pool, children)), table)
+
+    def _left_of(self, child: Active, done: int, total: int | None) -> str:
+        """How long a child will take, by the epochs that it has made; before, how long it has been
+        at work."""
+        first = self._first.setdefault(child.run, done)
+        passed = time.monotonic() - child.started
+        if total is None or done <= first:
+            return f"for {duration(passed)}"
+        return f"{duration(passed / (done - first) * (total - done))} left"
 
 
 def epochs_of(child: Active) -> tuple[int, int | None, float | None]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import Container, OmegaConf
 from pydantic.fields import FieldInfo
 
@@ -16,7 +17,8 @@ WIDTH, COLUMN = 100, 44  # characters: a line, and where the help in it begins
 
 def offer_help(section: type[Section], **nested: type[Section]) -> None:
     """Make ``${settings_help:}`` in a Hydra help template the settings that are composed, as
-    ``section`` defines them, and below the entries ``nested`` names those of other sections."""
+    ``section`` defines them, and below the entries ``nested`` names those of other sections; and
+    ``${choices:…}`` those of some groups."""
 
     def resolver(*, _root_: Container) -> str:
         # The template is in Hydra's own entry: resolving that here would have no end.
@@ -27,6 +29,28 @@ def offer_help(section: type[Section], **nested: type[Section]) -> None:
         return "\n\n".join(texts).replace("$", "$$")  # Hydra fills in a string.Template afterwards
 
     OmegaConf.register_new_resolver("settings_help", resolver, replace=True)
+    OmegaConf.register_new_resolver("choices", choices, replace=True)
+
+
+def choices(*groups: str) -> str:
+    """``${choices:table,cluster}`` in a Hydra help template: a line or a few for each group of
+    configs, and for each folder in it; those of --config-dir are among them. Folders ``part`` hold
+    pieces of choices."""
+    loader = GlobalHydra.instance().config_loader()
+    lines = []
+    for group in groups:
+        folders = [f"{group}/{name}" for name in loader.list_groups(group) if name != "part"]
+        for folder in (group, *folders):
+            if names := loader.get_group_options(folder):
+                lines.append(
+                    textwrap.fill(
+                        f"{folder}: {', '.join(names)}",
+                        WIDTH,
+                        subsequent_indent="  ",
+                        break_on_hyphens=False,
+                    )
+                )
+    return "\n".join(lines)
 
 
 def settings_help(section: type[Section], values: Mapping[str, Any], prefix: str = "") -> str:

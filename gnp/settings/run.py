@@ -1,6 +1,6 @@
 """The settings of one run: what ``configs/train.yaml`` composes."""
 
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import Any
 
 from gnp.settings.augmentation import AugmentationSettings
@@ -64,6 +64,19 @@ def path_of(
 ) -> PurePosixPath:
     """``run_path`` of a run with these names."""
     return PurePosixPath(experiment, f"{dataset}-{augmentation}", method, f"seed{seed}")
+
+
+def shown_in(path: str | PurePath, width: int) -> str:
+    """A run's place in at most ``width`` characters: its method and seed are what stays, and of a
+    long method both ends."""
+    text, (method, seed) = str(path), PurePath(path).parts[-2:]
+    if len(text) <= width:
+        return text
+    end = f"{method}/{seed}"
+    if len(end) < width:
+        return "…" + text[len(text) - width + 1 :]
+    room = max(width - len(seed) - 2, 2)  # of the method, beside … and /
+    return f"{method[: room - room // 2]}…{method[-(room // 2) :]}/{seed}"
 
 
 def to_plain(config: Config) -> dict[str, Any]:

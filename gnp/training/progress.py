@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gnp.settings.run import shown_in
+
+BAR = 12  # columns
+BESIDE = BAR + len("epoch / 99.99 % 0:00:00") + 4  # that a line has beside the title
 
 
 class RunProgress:
@@ -25,15 +30,22 @@ class RunProgress:
         self._bar: Progress | None = None
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("steps"),
+                TextColumn("{task.description}", markup=False),
+                TextColumn("epoch {task.fields[epoch]}"),
+                TextColumn("{task.fields[error]}"),
+                BarColumn(BAR),
                 TimeRemainingColumn(),
                 console=self._console,
                 transient=True,
             )
-            self._task = self._bar.add_task(title, total=epochs * steps, completed=self._base)
+            room = self._console.width - BESIDE - 2 * len(str(epochs))
+            self._task = self._bar.add_task(
+                shown_in(title, room),
+                total=epochs * steps,
+                completed=self._base,
+                epoch=self._epoch_at(self._base),
+                error="",
+            )
 
     def __enter__(self) -> "RunProgress":
         if self._bar is not None:
@@ -48,11 +60,15 @@ class RunProgress:
 
     def step_done(self, step: int) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._base + step)
+            at = self._base + step
+            self._bar.update(self._task, completed=at, epoch=self._epoch_at(at - 1))
 
     def epoch_done(self, metrics: Mapping[str, Any]) -> None:
         self._base += self._steps
         self._print(epoch_line(metrics, self._epochs))
+        errors = [metrics[k] for k in ("test_error", "validation_error") if k in metrics]
+        if self._bar is not None and errors:
+            self._bar.update(self._task, error=f"{errors[0]:.2f} %")
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         name = f"{summary['evaluated']}_error"
@@ -61,6 +77,9 @@ class RunProgress:
             f"{summary['final'][name]:.2f} % after {summary['epochs']} epochs "
             f"({summary['seconds']:.0f} s)"
         )
+
+    def _epoch_at(self, step: int) -> str:
+        return f"{min(step // self._steps + 1, self._epochs)}/{self._epochs}"
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False)
