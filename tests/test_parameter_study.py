@@ -339,7 +339,7 @@ def test_every_shape_of_a_study_is_drawn(tmp_path, changes):
         f"studies/small/{name}"
         for name in (
             *("study.md", "study.csv", "curves.svg", "curves.png"),
-            *("heatmap.svg", "heatmap.png"),
+            *("heatmap.svg", "heatmap.png", "report.html"),
         )
     ]
     for path in paths:

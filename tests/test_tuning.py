@@ -197,7 +197,7 @@ def test_outputs_say_every_trial(tmp_path):
     assert "**3.00 (1)**" in markdown
     assert "No test image was used." in markdown
     written = {path.name: path for path in write_outputs(tuning)}
-    assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", "small.yaml"}
+    assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", "report.html", "small.yaml"}
     ElementTree.fromstring(written["trials.svg"].read_text())
     again = {path.name: path.read_bytes() for path in write_outputs(tuning)}
     assert again == {name: path.read_bytes() for name, path in written.items()}

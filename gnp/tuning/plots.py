@@ -11,7 +11,7 @@ from gnp.tuning.collect import TuningResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOUR, CHOSEN = "#4477AA", "#D55E00"
+COLOUR, CHOSEN = "#4C86B5", "#D55E00"
 
 
 def trials(tuning: TuningResult) -> str:
