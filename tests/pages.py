@@ -79,6 +79,7 @@ def _check_references(page, file, ids):
                 assert tag in ("link", "image")
             else:
                 assert tag == "a", (tag, value)
+                assert not value.startswith("/"), "a root may be put elsewhere"
                 assert (file.parent / unquote(value)).is_file(), value
 
 

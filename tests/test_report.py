@@ -214,14 +214,15 @@ def test_what_is_decided_is_filled_and_what_goes_on_has_an_arrow():
         Whisker("m", "A − B", [-2.0, -2.1, -1.9], -2.0, (-2.2, -1.8), "below", True),
         Whisker("m", "C − B", [0.1, 0.2, 0.3], 0.2, (-0.3, 0.7), "undecided", False),
         Whisker("n", "A − B", [1.0, -1.0], 0.0, (-900.0, 900.0), "undecided", False),
+        Whisker("n", "C − B", [0.5, -0.5], 0.0, (-900.0, 0.7), "undecided", False),
     ]
     text = str(picture(whiskers, "<T>", "axis", alone=True))
     root = ElementTree.fromstring(text)
     marks = [group.attrib["class"] for group in root.iter(f"{SVG}g")]
-    assert marks == ["decided", "undecided", "undecided"]
+    assert marks == ["decided", *["undecided"] * 3]
     lines = [len([p for p in g.iter(f"{SVG}path") if p.attrib["class"] == "whisker"])
              for g in root.iter(f"{SVG}g")]  # fmt: skip
-    assert lines == [1, 1, 3]
+    assert lines == [1, 1, 3, 2]
     assert root.find(f"{SVG}title").text == "<T>"
     dots = [float(c.attrib["cx"]) for c in root.iter(f"{SVG}circle")]
     assert dots[0] < dots[2] < dots[1]

@@ -13,6 +13,7 @@ import records
 import yaml
 from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
+from pages import check, rows, table_of, texts
 from scipy.stats import qmc
 
 from gnp.jobs import WantedConfigs
@@ -198,7 +199,11 @@ def test_outputs_say_every_trial(tmp_path):
     assert "No test image was used." in markdown
     written = {path.name: path for path in write_outputs(tuning)}
     assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", "report.html", "small.yaml"}
-    ElementTree.fromstring(written["trials.svg"].read_text())
+    drawn = ElementTree.fromstring(written["trials.svg"].read_text()).itertext()
+    assert not [text for text in drawn if "$" in text]  # matplotlib's own ticks are formulas
+    page = check(written["report.html"])
+    assert "SGD: trial 1, the best of 2 finished of 3: lr = " in texts(page)
+    assert len(rows(table_of(page, "Trials"))) == 3
     again = {path.name: path.read_bytes() for path in write_outputs(tuning)}
     assert again == {name: path.read_bytes() for name, path in written.items()}
 

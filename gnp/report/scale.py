@@ -48,7 +48,7 @@ def around(
     low, high = min(0.0, *points), max(0.0, *points)
     size = max(high - low, 1e-6)
     widths = sorted(b - a for a, b in intervals)
-    most = max(size, 2 * widths[len(widths) // 2] if widths else 0.0)
+    most = max(size, 2 * widths[(len(widths) - 1) // 2] if widths else 0.0)
     low = max(min([low, *(a for a, _ in intervals)]), low - most)
     high = min(max([high, *(b for _, b in intervals)]), high + most)
     margin = 0.04 * (high - low) or 0.5

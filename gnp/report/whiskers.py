@@ -16,7 +16,7 @@ from gnp.report.scale import Scale, around
 WIDE, NARROW = 760, 340  # px; text is 13 px high, which is what it takes on a phone
 LETTER, BOLD = 6.9, 7.6  # px that a letter of it takes at most, in the mean
 LINE, MARGIN = 22, 10
-MOST_OF_NAMES = 260  # px that they take beside the whiskers
+MOST_OF_NAMES = 310  # px that they take beside the whiskers
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def picture(
     alone: as a file of its own.
     """
     width = NARROW if narrow else WIDE
-    verdict = width - MARGIN - LETTER * max(len(w.verdict) for w in whiskers)
+    verdict = width - MARGIN - BOLD * max(len(w.verdict) for w in whiskers)
     numbers = verdict - LETTER * max(len(w.numbers) for w in whiskers) - 16
     names = min(LETTER * max(len(w.name) for w in whiskers) + 16, MOST_OF_NAMES)
     left, right = (MARGIN, width - MARGIN) if narrow else (names, numbers)

@@ -115,10 +115,11 @@ class Line:
 
 def _lines(table: TableResult, row: Row, column: Column, colours: dict[Method, str]) -> list[Line]:
     results = [(table.cells[table.spec.cell(row, column, m)], c) for m, c in colours.items()]
-    return [line for result, colour in results for line in _lines_of(result, colour)]
+    return [line for result, colour in results for line in lines_of(result, colour)]
 
 
-def _lines_of(result: CellResult, colour: str) -> Iterator[Line]:
+def lines_of(result: CellResult, colour: str) -> Iterator[Line]:
+    """Of a cell: its error on the evaluated images and that of training, over its seeds."""
     if not result.finished:
         return
     epochs = min(len(f.metrics) for f in result.finished)
