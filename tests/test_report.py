@@ -105,7 +105,7 @@ def test_the_values_of_each_seed_are_there_and_the_missing_ones_seen(tmp_path):
     page = check(rendered(collect(table.spec, tmp_path)))
     assert rows(table_of(page, "Each seed"))[0][3:] == ["6.00", "—", "6.20", "6.10 ± 0.14 (2)"]
     states = {row[4] for row in rows(table_of(page, "Runs"))}
-    assert states == {"finished", "missing"}
+    assert states == {"finished", "started"}
     assert "Missing runs (1); each command makes one" in texts(page)
 
 
@@ -134,7 +134,7 @@ def test_a_page_says_what_failed_with_the_end_of_its_log(tmp_path):
             (folder / "log.txt").write_text(log)
     page = check(rendered(collect(table.spec, tmp_path)))
     states = [row[4] for row in rows(table_of(page, "Runs"))[:3]]
-    assert states == ["failed", "started", "missing"]
+    assert states == ["failed", "started", "started"]
     shown = texts(page)
     assert "e/d-basic/sgd/seed0 (failed): no <disk> left" in shown
     assert [texts(pre) for pre in page.iter("pre")][:2] == [
@@ -297,9 +297,9 @@ def test_the_index_has_seeds_in_their_order_and_runs_of_every_state(tmp_path):
     Run(cell, 5).folder(tmp_path).mkdir()  # no trace of a run
     page = write_index(tmp_path)
     found = [(row[3], row[4]) for row in rows(table_of(page, "Runs"))]
-    assert found == [("2", "finished"), ("10", "finished"), ("3", "failed"), ("4", "missing"),
+    assert found == [("2", "finished"), ("10", "finished"), ("3", "failed"), ("4", "started"),
                      ("9", "damaged")]  # fmt: skip
-    assert "5 runs: 2 finished, 1 failed, 1 missing, 1 damaged." in texts(page)
+    assert "5 runs: 2 finished, 1 failed, 1 started, 1 damaged." in texts(page)
     assert "seed3 (failed): ValueError: <odd>" in texts(page)
     assert "metrics.jsonl is damaged" in texts(page)
 

@@ -158,6 +158,8 @@ def unfinished(path: Path, folder: Path, damage: str = "") -> Unfinished:
     state, epochs, why = how_far(folder)
     if damage:
         state, why = DAMAGED, damage
+    elif state == MISSING and (folder / CONFIG).exists():  # it begins anew, but it was begun
+        state = STARTED
     return Unfinished(path, state, epochs, why, "" if state == MISSING else end_of(folder / LOG))
 
 
@@ -178,7 +180,7 @@ def troubles(runs: Sequence[Unfinished]) -> list[Section]:
     """What failed or is damaged, each with what was said and the end of its log; none where there
     is nothing to say."""
     parts: list[Part] = []
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.state == STARTED):
         if run.state in (FAILED, DAMAGED) or run.log:
             done = f", {run.epochs} epochs behind it" if run.epochs else ""
             why = f": {run.why}" if run.why else ""
