@@ -225,9 +225,10 @@ def _unknown(
 
 
 def command_line(script: str) -> str:
-    """The command to be copied that gives ``script`` the settings of the Hydra job at work."""
-    job = HydraConfig.get()
-    return shlex.join(["python", script, *job.overrides.task, *inherited_search_path()])
+    """The command to be copied that gives ``script`` the settings of the Hydra job at work, and has
+    it train what is missing, too."""
+    given = [o for o in HydraConfig.get().overrides.task if not o.startswith("render_only=")]
+    return shlex.join(["python", script, *given, *inherited_search_path()])
 
 
 def same_command(without: Sequence[str], instead: Sequence[str]) -> list[str]:

@@ -1864,8 +1864,8 @@ EVALUATED = [
         (
             "a curve's epochs are those that were evaluated, counted",
             "gnp/tables/plots.py",
-            "x = [e + 1 for e in seen]",
-            "x = [e + 1 for e in range(len(seen))]",
+            "x, low, high = [e + 1 for e in seen],",
+            "x, low, high = [e + 1 for e in range(len(seen))],",
         ),
     ]
 ]
@@ -2486,6 +2486,86 @@ EVIDENCE = [
     ]
 ]
 
+# ---------------------------------------------------------------------- pages
+
+PAGES = [
+    Mutant(name, file, old, new, "tests/test_report.py")
+    for name, file, old, new in [
+        (
+            "what stands in a page is not escaped",
+            "gnp/report/page.py",
+            "autoescape=True",
+            "autoescape=False",
+        ),
+        (
+            "a row has no name where the one above has the same",
+            "gnp/report/page.py",
+            "[own or above for own, above in",
+            "[own for own, above in",
+        ),
+        (
+            "all links are as from the root",
+            "gnp/report/runs.py",
+            "os.path.relpath(folder, page)",
+            "folder",
+        ),
+        (
+            "files that are not there are linked",
+            "gnp/report/runs.py",
+            "for name, file in FILES.items() if file in there]",
+            "for name, file in FILES.items()]",
+        ),
+        (
+            "a log has its beginning",
+            "gnp/report/runs.py",
+            "[line for line in said if line][-LOG_LINES:]",
+            "[line for line in said if line][:LOG_LINES]",
+        ),
+        (
+            "a page knows no damage",
+            "gnp/report/index.py",
+            "unfinished(path, folder, damage)",
+            "unfinished(path, folder)",
+        ),
+        (
+            "seeds are in the order of their letters",
+            "gnp/report/index.py",
+            'return cell, int(seed.removeprefix("seed"))',
+            'return cell, seed.removeprefix("seed")',
+        ),
+        (
+            "a far end is drawn where it is",
+            "gnp/report/scale.py",
+            "inside = min(max(value, self.low), self.high)",
+            "inside = value",
+        ),
+        (
+            "an interval is drawn the other way round",
+            "gnp/report/whiskers.py",
+            '"cut_low": not scale.holds(low)',
+            '"cut_low": not scale.holds(high)',
+        ),
+        (
+            "settings that all methods share are shown",
+            "gnp/report/differing.py",
+            "if len(set(values)) > 1]",
+            "if values]",
+        ),
+        (
+            "an older record has no value where it names none",
+            "gnp/report/differing.py",
+            "[known | flatten(",
+            "[flatten(",
+        ),
+        (
+            "the values of a seed stand under another",
+            "gnp/report/series_page.py",
+            "seeds = sorted({seed for errors in own for seed in errors})",
+            "seeds = sorted({seed for errors in own for seed in errors}, reverse=True)",
+        ),
+    ]
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES, *VARIANTS_OF_ONE_PASS],
     "loop": LOOP,
@@ -2501,5 +2581,6 @@ AREAS = {
     "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH, *KEPT],
     "plans": PLANS,
     "statistics and tables": [*NUMBERS, *PRINTED, *DECIDED],
+    "pages": PAGES,
 }
 MUTANTS = [mutant for mutants in AREAS.values() for mutant in mutants]

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 from records import spec, write_record
 
 from gnp.jobs.progress import epochs_of
 from gnp.settings import is_evaluated
 from gnp.tables import collect
-from gnp.tables.plots import _draw
+from gnp.tables.plots import lines_of
 from gnp.tracking.reading import DamagedRecord, read_finished, read_metrics, read_summary
 from gnp.training import run as run_module
 from gnp.training.checkpoint import read_checkpoint
@@ -90,9 +89,9 @@ def test_curves_and_the_pool_show_the_epochs_that_were_evaluated(tmp_path):
     for job in table.runs():
         write_record(tmp_path, job, [None, 6.0, None, 4.0, 5.0], **EVERY_2)
     result = next(iter(collect(table, tmp_path).cells.values()))
-    lines = _draw(Figure().subplots(), result, "black")
-    assert [list(line.get_xdata()) for line in lines.values()] == [[2, 4, 5], [1, 2, 3, 4, 5]]
-    assert list(next(iter(lines.values())).get_ydata()) == [6.0, 4.0, 5.0]
+    lines = list(lines_of(result, "black"))
+    assert [line.epochs for line in lines] == [[2, 4, 5], [1, 2, 3, 4, 5]]
+    assert lines[0].mean == [6.0, 4.0, 5.0]
 
     folder = next(table.runs()).folder(tmp_path)
     lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)

@@ -14,6 +14,8 @@ import pytest
 import records
 from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
+from pages import check, rows, table_of
+from pages import texts as shown_texts
 from rich.console import Console
 
 from gnp.jobs import SeriesMismatch, WantedConfigs, check_records
@@ -282,6 +284,18 @@ def test_the_figures_name_every_alpha_and_r(study):
         assert {"A small study", "r", "0.01", "0.1"} <= texts[name]
 
 
+def test_the_page_has_the_grid_the_star_and_what_is_lowest_in_words(study):
+    (report,) = [path for path in write_outputs(study) if path.name == "report.html"]
+    page = check(report)
+    shown = shown_texts(page)
+    assert "Lowest mean, chosen on those very images: r = 0.1, α = 0.8, 4.30 ± 0.42 (2) %." in shown
+    assert "The standard scheme: α = 0, 6.50 ± 0.71 (2) %." in shown
+    assert "SAM at its best r: r = 0.01, α = 1, 5.20 (1) %." in shown
+    assert rows(table_of(page, "Errors"))[0][0] == "0 (standard scheme)"
+    assert "Star: the lowest mean" in shown
+    assert "lowest mean of all" in pictures(study)[0]["curves.svg"]
+
+
 def test_the_heat_map_has_the_numbers_and_a_dash_for_a_missing_one(study):
     texts, _ = pictures(study)
     assert {"4.30", "± 0.42", "5.20", "—"} <= texts["heatmap.svg"]
@@ -339,7 +353,7 @@ def test_every_shape_of_a_study_is_drawn(tmp_path, changes):
         f"studies/small/{name}"
         for name in (
             *("study.md", "study.csv", "curves.svg", "curves.png"),
-            *("heatmap.svg", "heatmap.png"),
+            *("heatmap.svg", "heatmap.png", "report.html"),
         )
     ]
     for path in paths:

@@ -1,12 +1,15 @@
 """What results/ and the READMEs print is what the records in results/runs say."""
 
 import re
+from pathlib import PurePath
+from urllib.parse import unquote
 
 import pytest
 import yaml
 from conftest import CONFIGS, ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from pages import check, rows, table_of, tree
 
 from gnp import studies, tables
 from gnp.jobs import WantedConfigs
@@ -14,6 +17,7 @@ from gnp.settings import unrecorded
 from gnp.studies import text as study_text
 from gnp.tables import text as table_text
 from gnp.tables.comparison_text import comparisons_csv, verdict_in_words
+from gnp.tables.html import differences_picture
 from gnp.tracking.compare import VOLATILE, flatten, without
 
 RESULTS = ROOT / "results"
@@ -60,6 +64,32 @@ def test_a_study_is_whole_and_what_its_records_say(name):
     assert not study.missing
     assert not study.warnings
     assert study_text.to_csv(study) == (RESULTS / "studies" / name / "study.csv").read_text()
+
+
+def pages():
+    return [RESULTS / "index.html", *sorted(RESULTS.glob("*/*/report.html"))]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(RESULTS)))
+def test_a_page_keeps_its_promises_and_leads_to_what_is_published(page):
+    """To no log, for example: those stay where they were written."""
+    check(page)
+
+
+def test_the_index_has_every_run_and_every_page():
+    page = tree(RESULTS / "index.html")
+    places = {path.parent.relative_to(RESULTS) for path in RESULTS.glob("runs/**/summary.json")}
+    links = {PurePath(unquote(a.attrib["href"])) for a in page.iter("a")}
+    assert len(rows(table_of(page, "Runs"))) == len(places)
+    assert {place / "summary.json" for place in places} <= links
+    assert {page.relative_to(RESULTS) for page in pages()[1:]} <= links
+
+
+@pytest.mark.parametrize("name", published("tables"))
+def test_a_published_figure_of_differences_is_what_its_records_say(name):
+    table = tables.collect(spec("reproduce_table", "table", name, tables.TableSpec), RESULTS)
+    drawn = differences_picture(table, alone=True)
+    assert drawn == (RESULTS / "tables" / name / "differences.svg").read_text()
 
 
 @pytest.mark.parametrize("readme", ["README.md", "results/README.md"])

@@ -13,6 +13,7 @@ import records
 import yaml
 from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
+from pages import check, rows, table_of, texts
 from scipy.stats import qmc
 
 from gnp.jobs import WantedConfigs
@@ -232,8 +233,12 @@ def test_outputs_say_every_trial(tmp_path):
     folder = tmp_path / "tunings/small"
     written = {str(path.relative_to(folder)): path for path in write_outputs(tuning)}
     files = [f"configs/{group}/tuned/small.yaml" for group in ("experiment", "table")]
-    assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", *files}
-    ElementTree.fromstring(written["trials.svg"].read_text())
+    assert set(written) == {"tuning.md", "tuning.csv", "trials.svg", "report.html", *files}
+    drawn = ElementTree.fromstring(written["trials.svg"].read_text()).itertext()
+    assert not [text for text in drawn if "$" in text]  # matplotlib's own ticks are formulas
+    page = check(written["report.html"])
+    assert "SGD: trial 1, the best of 2 finished of 3: lr = " in texts(page)
+    assert len(rows(table_of(page, "Trials"))) == 3
     again = {str(p.relative_to(folder)): p.read_bytes() for p in write_outputs(tuning)}
     assert again == {name: path.read_bytes() for name, path in written.items()}
 

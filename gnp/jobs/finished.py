@@ -44,10 +44,7 @@ class FinishedRun:
     @property
     def code(self) -> str:
         """The commits that it was trained with; a star marks sources changed since."""
-        codes = [e.get("code", {}) for e in self.record.environments]
-        names = [(c.get("commit") or c.get("hash") or "unknown")[:8] for c in codes]
-        stars = ["*" if c.get("modified") else "" for c in codes]
-        return " ".join(dict.fromkeys(map("".join, zip(names, stars, strict=True))))
+        return self.record.code
 
     @property
     def error_name(self) -> str:

@@ -23,8 +23,9 @@ class Line:
 @dataclass(frozen=True)
 class Grid:
     """The first ``label_columns`` of the headers are of the lines' labels, the others of their
-    entries."""
+    entries. ``groups``, if there are any: for each header what it is of, "" for nothing."""
 
     headers: list[str]
     lines: list[Line]
     label_columns: int
+    groups: list[str] | None = None

@@ -7,10 +7,12 @@ from rich.console import Console
 from gnp.jobs import Wanted, read_runs_ahead
 from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
+from gnp.report.page import to_html
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
 from gnp.studies.collect import StudyResult, collect
 from gnp.studies.grid import StudySpec
+from gnp.studies.html import to_page
 from gnp.studies.plots import curves, heatmap
 from gnp.studies.text import notes, to_csv, to_markdown, to_terminal
 
@@ -33,9 +35,10 @@ def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> list[str
 def write_outputs(study: StudyResult) -> list[Path]:
     """Write every output below ``<root>/studies/<name>``, whole or not at all. Returns the
     paths."""
+    folder = study.root / "studies" / study.spec.name
     lines, squares = curves(study), heatmap(study)
     return write_files(
-        study.root / "studies" / study.spec.name,
+        folder,
         {
             "study.md": to_markdown(study),
             "study.csv": to_csv(study),
@@ -43,5 +46,6 @@ def write_outputs(study: StudyResult) -> list[Path]:
             "curves.png": lines.png,
             "heatmap.svg": squares.svg,
             "heatmap.png": squares.png,
+            "report.html": to_html(to_page(study, folder, lines.svg, squares.svg)),
         },
     )

@@ -8,7 +8,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gnp.report.figures import STYLE, to_png, to_svg
+from gnp.report.figures import SAM, STANDARD, STYLE, to_png, to_svg
 from gnp.report.numbers import MISSING
 from gnp.settings.study import number
 from gnp.studies.collect import StudyResult
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-# The two ends have colours of their own, as in the paper's figure; between them light to dark blue.
-STANDARD, SAM, BETWEEN = "#D55E00", "#222222", "YlGnBu"
+# The two ends have the paper's colours; between them light to dark blue.
+BETWEEN = "Blues"
+FRAME = "#D55E00"  # of the lowest mean in the heat map: none of its colours
+BLACK = "#111111"  # on a light square, also where a page makes black white
 SHIFT = 1.025  # neighbouring curves are drawn this factor apart in r: else their bars would overlap
 BLANK = "#eeeeee"
 
@@ -32,7 +34,7 @@ class Picture:
 
 def curves(study: StudyResult) -> Picture:
     """Error over r, one curve for each α above 0; α = 0 is a horizontal line. Bars and its band
-    are ± one standard deviation."""
+    are ± one standard deviation; a star is the lowest mean."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
@@ -56,8 +58,11 @@ def curves(study: StudyResult) -> Picture:
         axis.set_xlabel("r")
         _error_scale(axis, study)
         axis.grid(alpha=0.25)
-        if axis.get_legend_handles_labels()[1]:
-            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+        handles, labels = axis.get_legend_handles_labels()
+        if handles:
+            handles += axis.plot([], [], "*", ms=11, color="#777777")
+            names = [*labels, "lowest mean of all"]
+            axis.legend(handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
         _head(figure, study)
         return _picture(figure)
 
@@ -152,11 +157,11 @@ def _cell(axis: Axes, x: int, y: int, study: StudyResult, r: float, alpha: float
     spread = "" if result.error.std is None else f"\n± {result.error.std:.2f}"
     axis.text(
         x, y, f"{result.error.mean:.2f}{spread}", ha="center", va="center", linespacing=1.15,
-        color="white" if dark else "black", weight="bold" if best else "normal",
+        color="white" if dark else BLACK, weight="bold" if best else "normal",
     )  # fmt: skip
     if best:
         axis.add_patch(
-            Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False, ec=STANDARD, lw=2.2, zorder=3)
+            Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False, ec=FRAME, lw=2.2, zorder=3)
         )
 
 

@@ -1,144 +1,170 @@
-"""A table as a page that needs nothing else: report.html."""
+"""A table as a page that needs nothing else: report.html; and its differences as a figure."""
 
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from gnp.report.numbers import format_statistic
+from markupsafe import Markup
+
+from gnp.report.differing import differing
+from gnp.report.numbers import MISSING, format_statistic
+from gnp.report.page import Column, Figure, Page, Row, Section, Table, Text, of_grid
+from gnp.report.series_page import seeds_table, series_page
+from gnp.report.whiskers import Whisker, picture
 from gnp.tables.cell_result import CellResult
 from gnp.tables.collect import TableResult
-from gnp.tables.text import make_grids, notes
+from gnp.tables.comparison_text import comparisons_grid, verdict_in_words
+from gnp.tables.plots import Curves
+from gnp.tables.text import notes, part_grid
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
-       color: #1a1a1a; background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #444; } td { border-bottom: 1px solid #ddd; }
-th.text, td.text { text-align: left; } tr.first td { border-top: 2px solid #888; }
-.note { color: #444; max-width: 60rem; } .label { background: #fff6d6; padding: .6rem .8rem; }
-.warning { background: #ffe3e0; padding: .6rem .8rem; }
-pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; }
-svg { max-width: 100%; height: auto; }
-"""
+NO_VERDICT = "No two methods are compared."
 
 
-def to_html(table: TableResult, curves: str) -> str:
-    """One page without scripts, fonts or pictures from elsewhere. ``curves`` is SVG text."""
-    spec = table.spec
-    first, *others = notes(table)
-    parts = [
-        f"<h1>{escape(spec.title)}</h1>",
-        f'<p class="label">{_lines(first)}</p>',
-        *_main_tables(table),
-        *(f'<p class="note">{_lines(note)}</p>' for note in others),
-        *(f'<p class="warning">{escape(warning)}</p>' for warning in table.warnings),
+def to_page(
+    table: TableResult, folder: Path, curves: Curves, unrecorded: Mapping[str, Any]
+) -> Page:
+    """Args:
+    folder: where it will lie.
+    unrecorded: what a record that does not name a setting was made with.
+    """
+    verdict = verdict_in_words(table)
+    texts = [note for note in notes(table) if note != verdict]
+    sections = [
+        *_differences(table),
+        Section("Errors", list(_errors(table))),
+        *_comparisons(table),
+        Section("Each seed", [_seeds(table)]),
+        *_settings(table, unrecorded),
+        *_curves(curves),
+        Section("Fit and generalisation", _fit(table)),
     ]
-    if commands := table.missing_commands:
-        listed = escape("\n".join(commands))
-        parts.append(f"<h2>Missing runs ({len(commands)})</h2><pre>{listed}</pre>")
-    parts += [
-        "<h2>Learning curves</h2>",
-        '<p class="note">Solid: error on the evaluated images. Dashed: error as seen in training '
-        "(augmented images, dropout on). Lines are means over seeds, bands lowest to highest.</p>",
-        f'<div class="scroll">{curves}</div>',
-        "<h2>Fit and generalisation</h2>",
-        '<p class="note">Fit error: last weights on the training images, without augmentation '
-        "and dropout. The gap is what generalisation costs.</p>",
-        _fit_table(table),
-        "<h2>Runs</h2>",
-        _runs_table(table),
-        "<h2>How it was made</h2>",
-        f"<pre>{escape(table.command)}</pre>",
-        '<p class="note">Every run has a folder with its config, environment and metrics, whose '
-        "path is its first column, below "
-        f"<code>{escape(str(table.root))}/runs</code>.</p>",
+    return series_page(table, folder, texts, verdict or NO_VERDICT, sections)
+
+
+def differences_picture(
+    table: TableResult, narrow: bool = False, alone: bool = False
+) -> Markup | None:
+    """The compared pairs of methods that have an interval; None where there are none."""
+    whiskers = [
+        Whisker(
+            f"{c.ours.cell.row.label}, {c.ours.cell.column.label}",
+            c.name,
+            c.differences.values,
+            c.differences.mean,
+            c.interval,
+            c.verdict.decision if c.verdict else "",
+            bool(c.verdict and c.verdict.decided),
+        )
+        for c in table.comparisons
+        if c.interval is not None
     ]
-    body = "\n".join(parts)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(spec.title)}</title><style>{STYLE}</style></head>\n"
-        f"<body>\n{body}\n</body></html>\n"
+    if not whiskers:
+        return None
+    axis = "difference in error, percentage points" + (
+        "" if narrow else "; below 0 the first has the lower one"
     )
+    return picture(whiskers, table.spec.title, axis, narrow, alone)
 
 
-def _lines(text: str) -> str:
-    return escape(text).strip().replace("\n", "<br>")
+def _differences(table: TableResult) -> Iterator[Section]:
+    wide = differences_picture(table)
+    if wide is None:
+        return
+    caption = (
+        "Dot: mean difference between two methods' errors, paired by seed; below 0 (left) the "
+        "first has the lower error. Line: its 95 % interval; it takes no account of how many "
+        "comparisons there are, the verdict does. Strokes: single seeds. Filled: decided. An "
+        "arrow: the interval goes on."
+    )
+    if silent := sum(c.interval is None for c in table.comparisons):
+        of = len(table.comparisons)
+        caption += f" {silent} of {of} comparisons have no interval, for want of seeds."
+    yield Section("Differences", [Figure(caption, [wide], None, differences_picture(table, True))])
 
 
-def _main_tables(table: TableResult) -> Iterator[str]:
-    for grid in make_grids(table):
-        rows = []
-        for line in grid.lines:
-            entries = [
-                f"<b>{escape(e.text)}</b>" if e.best else escape(e.text) for e in line.entries
+def _errors(table: TableResult) -> Iterator[Table]:
+    for name, part in table.spec.parts.items():
+        grid = part_grid(table, part)
+        caption = f"{table.evaluated.capitalize()} error, %: mean ± standard deviation (seeds)"
+        yield of_grid(grid, f"Part {name}. {caption}" if len(table.spec.parts) > 1 else caption)
+
+
+def _comparisons(table: TableResult) -> Iterator[Section]:
+    grid = comparisons_grid(table)
+    if grid is not None:
+        caption = "The first method's error minus the second's, percentage points"
+        yield Section("Comparisons", [of_grid(grid, caption, filtered=len(grid.lines) > 12)])
+
+
+def _seeds(table: TableResult) -> Table:
+    rows = [((c.row.label, c.method.label, c.column.label), r) for c, r in table.cells.items()]
+    caption = f"{table.evaluated.capitalize()} error, %, of each seed"
+    return seeds_table(caption, ("model", "method", "column"), rows)
+
+
+def _settings(table: TableResult, unrecorded: Mapping[str, Any]) -> Iterator[Section]:
+    """A table for each model; its columns together where their methods differ in the same way."""
+    found: dict[tuple, list[str]] = {}
+    for part in table.spec.parts.values():
+        for row in part.rows:
+            for column in part.columns:
+                results = [table.cells[table.spec.cell(row, column, m)] for m in part.methods]
+                there = [result for result in results if result.finished]
+                methods = tuple(result.cell.method.label for result in there)
+                configs = [result.finished[0].config for result in there]
+                rows = tuple((key, *values) for key, values in differing(configs, unrecorded))
+                if rows:
+                    found.setdefault((row.label, methods, rows), []).append(column.label)
+    if found:
+        yield Section("Settings in which the methods differ", [
+            Table(f"{model}: {', '.join(columns)}",
+                  [Column("setting"), *(Column(method, numeric=True) for method in methods)],
+                  [*map(Row, rows)])
+            for (model, methods, rows), columns in found.items()
+        ])  # fmt: skip
+
+
+def _curves(curves: Curves) -> Iterator[Section]:
+    if curves.legend:
+        caption = (
+            "Solid: error on the evaluated images. Dashed: error as seen in training (augmented "
+            "images, dropout on). Lines are means over seeds, bands lowest to highest."
+        )
+        figure = Figure(caption, curves.pictures, curves.to_legend())
+        yield Section("Learning curves", [figure])
+
+
+def _fit(table: TableResult) -> list[Text | Table]:
+    numbers = ["fit error, %", "error, %", "gap", "seconds a run"]
+    columns = [*map(Column, ("model", "method", "column")), *(Column(n, True) for n in numbers)]
+    rows = [
+        Row(
+            [
+                cell.row.label,
+                cell.method.label,
+                cell.column.label,
+                format_statistic(result.fit),
+                format_statistic(result.error),
+                _gap(result),
+                _seconds(result),
             ]
-            rows.append((line.labels, entries, line.first))
-        yield _html_table(grid.headers, rows, grid.label_columns)
-
-
-def _fit_table(table: TableResult) -> str:
-    headers = ["model", "method", "column", "fit error %", "error %", "gap", "s a run"]
-    rows = []
-    for cell, result in table.cells.items():
-        texts = [cell.row.label, cell.method.label, cell.column.label]
-        gap = "—" if result.error is None else f"{result.error.mean - result.fit.mean:.2f}"
-        numbers = [format_statistic(result.fit), format_statistic(result.error), gap]
-        rows.append((texts, [*numbers, _seconds(result)], False))
-    return _html_table(headers, rows, text_columns=3)
-
-
-def _runs_table(table: TableResult) -> str:
-    headers = [
-        "run",
-        "error %",
-        "best epoch",
-        "best error % †",
-        "fit error %",
-        "epochs",
-        "s",
-        "code",
+        )
+        for cell, result in table.cells.items()
     ]
-    rows = []
-    for result in table.cells.values():
-        for f in result.finished:
-            final, best = f.summary["final"], f.summary["best"]
-            numbers = [
-                f"{f.error:.2f}",
-                str(best["epoch"]),
-                f"{f.best_error:.2f}",
-                f"{final['fit_error']:.2f}",
-                str(f.summary["epochs"]),
-                f"{f.summary['seconds']:.0f}",
-                escape(f.code),
-            ]
-            rows.append(([str(f.run.path)], numbers, False))
-    return _html_table(headers, rows, text_columns=1)
+    note = (
+        "Fit error: last weights on the training images, without augmentation and dropout. The gap "
+        "is what generalisation costs."
+    )
+    return [Text(note), Table("Error on training and on evaluated images", columns, rows, 3)]
+
+
+def _gap(result: CellResult) -> str:
+    if result.error is None or result.fit is None:
+        return MISSING
+    return f"{result.error.mean - result.fit.mean:.2f}"
 
 
 def _seconds(result: CellResult) -> str:
     if not result.finished:
-        return "—"
+        return MISSING
     return f"{sum(f.summary['seconds'] for f in result.finished) / len(result.finished):.0f}"
-
-
-def _html_table(
-    headers: list[str], rows: list[tuple[list[str], list[str], bool]], text_columns: int
-) -> str:
-    """``rows`` are (plain texts, ready HTML entries, whether a new model begins)."""
-    head = "".join(
-        f'<th class="text">{escape(h)}</th>' if i < text_columns else f"<th>{escape(h)}</th>"
-        for i, h in enumerate(headers)
-    )
-    body = "".join(
-        f"<tr{' class=first' if first else ''}>"
-        + "".join(f'<td class="text">{escape(t)}</td>' for t in texts)
-        + "".join(f"<td>{entry}</td>" for entry in entries)
-        + "</tr>\n"
-        for texts, entries, first in rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody>'
-        "</table></div>"
-    )

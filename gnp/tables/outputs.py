@@ -8,13 +8,14 @@ from rich.console import Console
 from gnp.jobs import Wanted, read_runs_ahead
 from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
+from gnp.report.page import to_html
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
 from gnp.statistics.sequential import FIXED_SEEDS
 from gnp.statistics.verdict import Rule
 from gnp.tables.collect import TableResult, collect
 from gnp.tables.comparison_text import comparisons_csv
-from gnp.tables.html import to_html
+from gnp.tables.html import differences_picture, to_page
 from gnp.tables.plots import learning_curves
 from gnp.tables.predictions import judged
 from gnp.tables.spec import TableSpec
@@ -46,15 +47,16 @@ def _import_the_rest() -> None:
 
 def write_outputs(table: TableResult) -> list[Path]:
     """Write every output below ``<root>/tables/<name>``, whole or not at all. Returns the paths."""
+    folder = table.root / "tables" / table.spec.name
     curves = learning_curves(table)
-    return write_files(
-        table.root / "tables" / table.spec.name,
-        {
-            "table.md": to_markdown(table),
-            "table.csv": to_csv(table),
-            "comparisons.csv": comparisons_csv(table),
-            "table.tex": to_latex(table),
-            "curves.svg": curves,
-            "report.html": to_html(table, curves),
-        },
-    )
+    contents = {
+        "table.md": to_markdown(table),
+        "table.csv": to_csv(table),
+        "comparisons.csv": comparisons_csv(table),
+        "table.tex": to_latex(table),
+        "curves.svg": curves.to_svg(),
+        "report.html": to_html(to_page(table, folder, curves, unrecorded())),
+    }
+    if (differences := differences_picture(table, alone=True)) is not None:
+        contents["differences.svg"] = differences
+    return write_files(folder, contents)

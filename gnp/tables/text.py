@@ -86,14 +86,15 @@ def make_grids(table: TableResult) -> list[Grid]:
     error where there are any, and the best epoch's error. At last, one of the comparisons."""
     comparisons = comparisons_grid(table)
     return [
-        *(_make_grid(table, part) for part in table.spec.parts.values()),
+        *(part_grid(table, part) for part in table.spec.parts.values()),
         *([] if comparisons is None else [comparisons]),
     ]
 
 
-def _make_grid(table: TableResult, part: Part) -> Grid:
+def part_grid(table: TableResult, part: Part) -> Grid:
     spec = table.spec
     headers = ["model", "method"]
+    groups = ["", ""]
     results = [table.cells[cell] for cell in spec.cells_of(part)]
     further = [name for name, known in ((NLL, [r.nll for r in results]),
                                         (CALIBRATION, [r.calibration_error for r in results]))
@@ -104,6 +105,7 @@ def _make_grid(table: TableResult, part: Part) -> Grid:
             headers += ["published", "difference"]
         headers += [ALSO] if _has_further(table, part, column) else []
         headers += [*further, BEST_EPOCH]
+        groups += [column.label] * (len(headers) - len(groups))
     lines: list[Line] = []
     for cell in spec.cells_of(part):
         if cell.column == part.columns[0]:
@@ -124,7 +126,7 @@ def _make_grid(table: TableResult, part: Part) -> Grid:
         if CALIBRATION in further:
             entries.append(Entry(format_statistic(result.calibration_error, seeds)))
         entries.append(Entry(format_statistic(result.best, seeds)))
-    return Grid(headers, lines, label_columns=2)
+    return Grid(headers, lines, label_columns=2, groups=groups)
 
 
 def notes(table: TableResult) -> list[str]:

@@ -65,6 +65,15 @@ class FinishedRecord:
         """The digest of the images and labels; None in a record of schema 1."""
         return self.environments[-1].get("data") if self.environments else None
 
+    @property
+    def code(self) -> str:
+        """The commits that it was trained with, or the hashes of the sources; a star marks sources
+        changed since the commit. "" where no start is recorded."""
+        codes = [start.get("code", {}) for start in self.environments]
+        names = [(code.get("commit") or code.get("hash") or "unknown")[:8] for code in codes]
+        stars = ["*" if code.get("modified") else "" for code in codes]
+        return " ".join(dict.fromkeys(map("".join, zip(names, stars, strict=True))))
+
 
 # By the folder: what its files were when they were read, and what they say.
 read_before: dict[Path, tuple[State, FinishedRecord]] = {}

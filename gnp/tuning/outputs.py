@@ -7,9 +7,11 @@ from rich.console import Console
 from gnp.jobs import Wanted, read_runs_ahead
 from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
+from gnp.report.page import to_html
 from gnp.report.terminal import show
 from gnp.settings import unrecorded
 from gnp.tuning.collect import TuningResult, collect
+from gnp.tuning.html import to_page
 from gnp.tuning.plots import trials
 from gnp.tuning.recipe import experiment_name, to_experiment, to_table
 from gnp.tuning.text import notes, to_csv, to_markdown, to_terminal
@@ -48,10 +50,12 @@ def folder_of(tuning: TuningResult) -> Path:
 def write_outputs(tuning: TuningResult) -> list[Path]:
     """Write every output below ``<root>/tunings/<name>``, whole or not at all. Returns the
     paths."""
+    figure = trials(tuning)
     contents = {
         "tuning.md": to_markdown(tuning),
         "tuning.csv": to_csv(tuning),
-        "trials.svg": trials(tuning),
+        "trials.svg": figure,
+        "report.html": to_html(to_page(tuning, folder_of(tuning), figure)),
     }
     if tuning.chosen:
         name = f"{experiment_name(tuning)}.yaml"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gnp.report.figures import STYLE, to_svg
+from gnp.settings.study import number
 from gnp.settings.tuning import NAMES, TunedMethod
 from gnp.tuning.collect import TuningResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOUR, CHOSEN = "#4477AA", "#D55E00"
+COLOUR, CHOSEN = "#4C86B5", "#D55E00"
 
 
 def trials(tuning: TuningResult) -> str:
@@ -38,6 +39,8 @@ def trials(tuning: TuningResult) -> str:
 
 
 def _draw(axis: Axes, tuning: TuningResult, method: TunedMethod, name: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     chosen, its = tuning.chosen.get(method.folder), method.ranges[name]  # type: ignore[index]
     for result in tuning.ranked(method.folder):
         assert result.error  # those that are ranked have one
@@ -53,5 +56,9 @@ def _draw(axis: Axes, tuning: TuningResult, method: TunedMethod, name: str) -> N
         )
     axis.set_xscale("log" if its.log else "linear")
     axis.set_xlim(its.low, its.high)
+    if its.log:  # matplotlib's own labels are formulas, which no figure of ours is set with
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_xlabel(name)
     axis.grid(alpha=0.25)

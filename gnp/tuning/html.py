@@ -1,0 +1,48 @@
+"""A tuning as a page that needs nothing else: report.html."""
+
+from pathlib import Path
+
+from gnp.report.figures import embedded
+from gnp.report.numbers import format_statistic
+from gnp.report.page import Figure, Page, Section, of_grid
+from gnp.report.series_page import series_page
+from gnp.settings.study import number
+from gnp.tuning.collect import TuningResult
+from gnp.tuning.text import make_grids, notes
+
+CAPTION = (
+    "Each finished trial's validation error over each of its values; its other values differ, too. "
+    "Star: the trial that is chosen."
+)
+
+
+def to_page(tuning: TuningResult, folder: Path, trials: str) -> Page:
+    """Args:
+    folder: where it will lie.
+    trials: the figure's SVG.
+    """
+    picture = embedded(trials, "trials", "Validation error of every trial")
+    methods = zip(tuning.spec.methods, make_grids(tuning), strict=True)
+    tables = [
+        of_grid(grid, f"{method.label}: validation error in %, the best trials first")
+        for method, grid in methods
+    ]
+    sections = [Section("Trials", tables), Section("Figure", [Figure(CAPTION, [picture])])]
+    return series_page(tuning, folder, notes(tuning), chosen_in_words(tuning), sections)
+
+
+def chosen_in_words(tuning: TuningResult) -> str:
+    """A line a method: the settings that are chosen, and of how many trials."""
+    lines = []
+    for method in tuning.spec.methods:
+        finished = len(tuning.ranked(method.folder))
+        result = tuning.chosen.get(method.folder)
+        if result is None:
+            lines.append(f"{method.label}: no trial is finished.")
+            continue
+        values = ", ".join(f"{name} = {number(value)}" for name, value in result.trial.values)
+        lines.append(
+            f"{method.label}: trial {result.trial.index}, the best of {finished} finished of "
+            f"{tuning.spec.trials}: {values}; validation error {format_statistic(result.error)} %."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""Pages in a headless browser: they show everything at every width, and ask for nothing.
+
+Skipped where playwright or its browser is not installed; tests/browser.py says how to."""
+
+import pytest
+from browser import VIEWS, axe, browser, opened, wrong_with
+from records import PART
+from test_report import recorded, rendered, write_index
+
+from gnp.tables import Run, collect
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+
+REPORT = "tables/small/report.html"
+LONG = [{**PART["rows"][0], "label": "A network with a long name, wide and deep, of many words"}]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import Error
+
+    try:
+        with browser() as launched:
+            yield launched
+    except Error as error:
+        pytest.skip(f"no browser: {str(error).splitlines()[0]}")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A results root with a table, its page and the index; and in ``troubled`` another one, of
+    long names, in which runs failed, were stopped, damaged and never begun."""
+    folder = tmp_path_factory.mktemp("root")
+    table = recorded(folder)
+    rendered(table)
+    write_index(folder)
+    rendered(table)
+    troubled = recorded(folder / "troubled", rows=LONG)
+    cells = list(troubled.cells)
+    for cell, log in zip(cells, ("train.py: no room left\n", "epoch 1\n" * 40, None), strict=True):
+        place = Run(cell, 1).folder(folder / "troubled")
+        (place / "summary.json").unlink()
+        if log is not None:
+            (place / "log.txt").write_text(log)
+    (Run(cells[0], 2).folder(folder / "troubled") / "metrics.jsonl").write_text("{}")
+    rendered(collect(troubled.spec, folder / "troubled"))
+    write_index(folder / "troubled")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [f"{root}{page}" for root in ("", "troubled/") for page in ("index.html", REPORT)],
+)
+def test_nothing_is_wrong_with_a_page_in_any_view(chromium, root, page):
+    if axe() is None:
+        pytest.skip("axe-core is not here: GNP_AXE names its axe.min.js")
+    assert wrong_with(chromium, root / page) == []
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_noticed(chromium, tmp_path):
+    file = tmp_path / "bad.html"
+    file.write_text(
+        "<!doctype html><html><body style='width: 3000px'><img src='https://example.org/x.png'>"
+        "<p style='color: #eee'>pale</p><script>console.log('said'); none()</script></body></html>"
+    )
+    found = " ".join(wrong_with(chromium, file))
+    for what in ("request: https://example.org", "console: said", "error: none", "too wide"):
+        assert found.count(what) >= len(VIEWS)
+    if axe() is not None:
+        assert "axe: color-contrast" in found
+
+
+@pytest.mark.slow
+def test_a_click_sorts_and_a_word_filters(chromium, root):
+    with opened(chromium, root / "index.html") as (page, complaints):
+        table = page.locator("table.filtered")
+        errors = table.locator("tbody tr td:nth-child(6)")
+        heading = table.get_by_role("button", name="error, %", exact=True)
+        heading.click()
+        values = [float(text) for text in errors.all_inner_texts()]
+        assert values == sorted(values)
+        assert table.locator("th[aria-sort=ascending]").inner_text().startswith("error")
+        heading.click()
+        assert [float(text) for text in errors.all_inner_texts()] == sorted(values, reverse=True)
+        page.get_by_label("Rows with").fill("GNP  seed0")
+        assert page.locator("tbody tr:visible").count() == 0
+        page.get_by_label("Rows with").fill("gnp d-basic")
+        assert page.locator("tbody tr:visible").count() == 3
+        assert "3 of 9" in page.locator("output").inner_text()
+        assert complaints == []
+
+
+@pytest.mark.slow
+def test_without_script_everything_is_there_and_nothing_is_offered_that_does_not_work(
+    chromium, root
+):
+    with opened(chromium, root / "index.html", script=False) as (page, complaints):
+        assert page.locator("table.filtered tbody tr").count() == 9
+        assert page.locator("button, input").count() == 0
+        assert complaints == []
