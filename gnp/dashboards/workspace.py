@@ -6,7 +6,7 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
-from wandb_workspaces.expr import Metric
+from wandb_workspaces.expr import And, Metric
 
 from gnp.dashboards.seen import Place, Seen
 
@@ -55,26 +55,20 @@ def report(entity: str, project: str, name: str, seen: Seen, note: str) -> wr.Re
     """A part for each place, in which its methods are compared, with a table of its runs below."""
     blocks: list[Any] = [wr.TableOfContents(), wr.P(note)]
     for place in seen.places:
-        blocks += [wr.H2(place.title), _grid(entity, project, place, seen)]
+        blocks += [wr.H2(place.title), _grid(place, seen)]
     if seen.series:
-        made = wr.Runset(
-            entity=entity,
-            project=project,
-            name=", ".join(seen.kinds),
-            filters=[Metric("JobType").isin(seen.kinds)],
-        )
+        of_kinds = And(Metric("JobType").isin(seen.kinds))
+        made = wr.Runset(name=", ".join(seen.kinds), filters=of_kinds)
         grid = wr.PanelGrid(runsets=[made], panels=of_series(seen))
         blocks += [wr.H2("Tables and studies"), grid]
     return wr.Report(entity=entity, project=project, title=name, blocks=blocks, width="fluid")
 
 
-def _grid(entity: str, project: str, place: Place, seen: Seen) -> wr.PanelGrid:
+def _grid(place: Place, seen: Seen) -> wr.PanelGrid:
     error = place.error
-    of_place = wr.Runset(
-        entity=entity,
-        project=project,
+    of_place = wr.Runset(  # of the report's own project: another's would be asked for on the server
         name=place.title,
-        filters=[Metric("Group").isin(place.groups)],
+        filters=And(Metric("Group").isin(place.groups)),
         groupby=["config.method"],
         pinned_columns=[f"summary:{number}" for number in [error, f"best_{error}", *NUMBERS]],
     )
