@@ -1,4 +1,4 @@
-"""The reference page's examples for Ignite and Hugging Face's Trainer, where these are installed."""
+"""The reference page's examples for Ignite and Hugging Face's Trainer, where they are installed."""
 
 import re
 
