@@ -164,7 +164,17 @@ def test_classes_have_their_errors(tiny, tmp_path):
     assert whole == pytest.approx(summary["final"]["test_error"])
 
 
-def test_wandbs_variables_count_and_what_is_given_wins(tmp_path, monkeypatch):
+@pytest.fixture
+def wandb_anew():
+    """It reads its variables once in a process, unless it is taken down."""
+    import wandb
+
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def test_wandbs_variables_count_and_what_is_given_wins(tmp_path, monkeypatch, wandb_anew):
     record, _ = two_records(tmp_path)
     for name in ("PROJECT", "ENTITY", "NOTES", "TAGS", "RUN_GROUP"):
         monkeypatch.setenv(f"WANDB_{name}", f"their-{name.lower()}")
