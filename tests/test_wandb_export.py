@@ -38,6 +38,7 @@ def read_back(root):
             continue
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)],
+            cwd=root,  # where it leaves a log
             capture_output=True,
             text=True,
             timeout=PATIENCE,
