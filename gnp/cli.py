@@ -139,9 +139,9 @@ def leave(status: int) -> NoReturn:
     """``sys.exit`` for a script that has imported torch, without taking everything apart first,
     which lasts up to a second: what is to be done at the end is done, and the rest goes with the
     process."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
+    # As Python does: what pools registered to end their workers first (joblib's would be waited for
+    # for ever), then the threads that are left.
+    threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # a full disk, a closed pipe, a closed stream

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-os.environ.setdefault("WANDB_MODE", "offline")  # nothing in a test may reach for a server
+os.environ["WANDB_MODE"] = "disabled"  # but where a test is about wandb; and then never online
 # Nor may one find, or leave, anything in the user's cache.
 CACHE = tempfile.TemporaryDirectory(prefix="gnp-tests-cache-")
 os.environ["XDG_CACHE_HOME"] = CACHE.name

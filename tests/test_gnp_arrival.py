@@ -282,3 +282,33 @@ def test_a_step_leaves_no_hooks_behind():
         optimizer.step(closure_for(optimizer, p.sum))
     assert not p._backward_hooks
     assert not p._post_accumulate_grad_hooks
+
+
+def test_a_closure_that_zeroes_in_place_and_calls_no_backward_is_refused():
+    """Its gradients are there, and zero: g would be zero in each step."""
+    _, params, loss_of, *_ = problem()
+    optimizer = optimizer_of(params)
+    optimizer.step(closure_for(optimizer, lambda: loss_of(params)))
+
+    def closure():
+        optimizer.zero_grad(set_to_none=False)
+        return loss_of(params)
+
+    with pytest.raises(RuntimeError, match=r"brought none.*backward\(\)"):
+        optimizer.step(closure)
+
+
+def test_zero_gradients_that_backward_brings_are_no_error():
+    parameter = nn.Parameter(torch.tensor([2.0]))
+    optimizer = optimizer_of([parameter])
+    optimizer.step(closure_for(optimizer, lambda: (parameter**2).sum()))
+    before = parameter.detach().clone()
+
+    def closure():
+        optimizer.zero_grad(set_to_none=False)
+        loss = (0 * parameter).sum()
+        loss.backward()
+        return loss.detach()
+
+    optimizer.step(closure)
+    assert torch.equal(parameter, before)

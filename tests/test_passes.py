@@ -352,6 +352,7 @@ def test_a_compiled_network_with_batch_norm_is_compiled_once():
     assert model[1].num_batches_tracked == 3
 
 
+@pytest.mark.filterwarnings("ignore:the network has batch norm")
 def test_without_a_model_the_statistics_see_both_passes():
     """The other side of the promise: without it the test above would pass for any optimizer."""
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))

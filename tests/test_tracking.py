@@ -134,7 +134,7 @@ from gnp.tracking import WandbMirror
 settings = WandbSettings(mode=sys.argv[1], tags=["t"])
 m = WandbMirror(settings, Path(sys.argv[2]), "e/gnp/seed0", {"a": 1})
 m.log({"epoch": 1, "test_error": 5.0}, step=1)
-m.finish({"test_error": 5.0})
+m.finish({"final": {"test_error": 5.0}, "best": {"epoch": 1, "test_error": 5.0}})
 """
 
 

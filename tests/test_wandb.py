@@ -8,21 +8,25 @@ import pytest
 
 from gnp.settings import WandbSettings
 from gnp.tracking import WandbMirror
-from gnp.tracking.wandb_mirror import wandb_id
+from gnp.tracking.wandb_names import remove_offline, wandb_id
 
 IDENTITY = "e/d-basic/gnp/seed0"
+IDENTITY_ID = wandb_id(IDENTITY)
 LINES = [{"epoch": epoch, "test_error": 10.0 - epoch} for epoch in (1, 2, 3)]
 
 
 class Run:
     def __init__(self, step=0):
-        self.step, self.logged, self.summary = step, [], {}
+        self.step, self.logged, self.summary, self.defined = step, [], {}, {}
+
+    def define_metric(self, name, step_metric=None):
+        self.defined[name] = step_metric
 
     def log(self, metrics, step):
         self.logged.append((step, metrics["epoch"]))
 
     def finish(self, exit_code):
-        pass
+        self.exit_code = exit_code
 
 
 @pytest.fixture
@@ -81,10 +85,12 @@ def test_wandb_can_be_switched_off_by_its_variable(told, monkeypatch):
 
 
 def test_what_is_set_here_wins_over_the_users_variables(told, monkeypatch):
-    for name in ("MODE", "PROJECT", "TAGS"):
+    for name in ("MODE", "PROJECT", "TAGS", "ENTITY", "RUN_GROUP", "NOTES"):
         monkeypatch.setenv(f"WANDB_{name}", "disabled")
-    given, _ = told(WandbSettings(mode="online", project="mine", tags=["t"]))
-    assert (given.mode, given.project, given.tags) == ("online", "mine", ["t"])
+    settings = {"project": "mine", "entity": "me", "group": "ours", "notes": "n", "tags": ["t"]}
+    given, _ = told(WandbSettings(mode="online", **settings))
+    assert given.mode == "online"
+    assert {name: getattr(given, name) for name in settings} == settings
 
 
 def test_under_an_agent_the_run_is_the_agents(told, monkeypatch):
@@ -118,6 +124,27 @@ def test_tags_are_cut_to_what_wandb_takes(told):
     wandb.Settings(run_tags=told(WandbSettings(tags=["", "t" * 65]))[0].tags)
 
 
+def test_everything_is_drawn_over_the_epoch(told):
+    assert told()[1].defined == {"epoch": None, "*": "epoch"}
+
+
+def test_what_went_on_offline_takes_the_place_of_what_it_was(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    ours, longer, online = (
+        f"offline-run-20260102_030405-{IDENTITY_ID}",
+        f"offline-run-20260102_030405-x-{IDENTITY_ID}",
+        f"run-20260102_030405-{IDENTITY_ID}",
+    )
+    for name in (ours, longer, online):
+        (tmp_path / "wandb" / name / "files").mkdir(parents=True)
+    remove_offline(tmp_path, IDENTITY_ID)
+    assert {folder.name for folder in (tmp_path / "wandb").iterdir()} == {longer, online}
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    (tmp_path / "wandb" / ours).mkdir()
+    remove_offline("", IDENTITY_ID)
+    assert not (tmp_path / "wandb" / ours).exists()
+
+
 def test_a_run_that_went_on_has_all_its_epochs_offline(told):
     _, run = told(recorded=LINES)
     assert run.logged == [(1, 1), (2, 2), (3, 3)]
@@ -134,12 +161,22 @@ def test_a_run_hands_its_recorded_epochs_to_wandb(tiny, tmp_path, monkeypatch):
     from gnp.training.run import folder_of, run
 
     runs = []
-    monkeypatch.setattr(wandb, "init", lambda **_: runs.append(Run()) or runs[-1])
+    places = []
+    monkeypatch.setattr(
+        wandb, "init", lambda **given: places.append(given["dir"]) or runs.append(Run()) or runs[-1]
+    )
     config = tiny("training.epochs=2", f"root={tmp_path}", "wandb.mode=offline")
     run(config)
     (folder_of(config) / "summary.json").unlink()  # as if stopped before its end
-    run(config)
+    summary = run(config)
     assert [r.logged for r in runs] == [[(1, 1), (2, 2)]] * 2
+    assert places == [str(tmp_path)] * 2
+    assert runs[1].exit_code == 0
+    seen = runs[1].summary
+    assert summary["final"].items() <= seen.items()
+    assert seen["best_epoch"] == summary["best"]["epoch"]
+    assert seen["best_test_error"] == summary["best"]["test_error"]
+    assert seen["parameters"] == summary["parameters"]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_rooms_import_one_way(room, may_not_import):
 
 def test_what_reads_records_imports_no_torch():
     rooms = ("jobs", "report", "statistics", "studies", "tables", "tuning", "settings.job")
+    rooms += ("dashboards.export", "dashboards.seen")
     files = [f"gnp.report.{file.stem}" for file in (ROOT / "gnp/report").glob("[a-z]*.py")]
     modules = ", ".join([*(f"gnp.{room}" for room in rooms), *files])
     code = f"import sys, {modules}; print(*sys.modules)"
@@ -102,6 +103,10 @@ def test_no_two_files_import_each_other_even_by_a_detour():
             ],
         ),
         (
+            "gnp.dashboards",
+            ["gnp.settings", "gnp.tracking", "gnp.tables", "gnp.data", "gnp.errors"],
+        ),
+        (
             "gnp.benchmarks",
             [
                 "gnp.settings",
@@ -126,10 +131,11 @@ def test_what_a_room_may_import(room, may_import):
             assert not {name for name in ours if not is_in(name, [room, *may_import])}, file
 
 
-def test_nothing_in_the_library_needs_a_benchmark():
+@pytest.mark.parametrize("room", ["gnp.benchmarks", "gnp.dashboards"])
+def test_nothing_in_the_library_needs_a_benchmark_or_a_dashboard(room):
     for module, file in MODULES.items():
-        if not is_in(module, ["gnp.benchmarks"]):
-            assert not {n for n in imported(file) if is_in(n, ["gnp.benchmarks"])}, file
+        if not is_in(module, [room]):
+            assert not {n for n in imported(file) if is_in(n, [room])}, file
 
 
 def lines_without_docstrings(node, source):

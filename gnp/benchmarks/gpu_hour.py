@@ -40,6 +40,7 @@ NETWORKS = {
 AUGMENTATIONS = sorted(file.stem for file in (ROOT / "configs/augmentation").glob("*.yaml"))
 TOY = ["experiment=quickstart", "model.width=0.0625", "training.batch_size=8", "runtime.threads=1"]
 TOY += ["dataset.synthetic_train_per_class=8", "dataset.synthetic_test_per_class=4"]
+TOY += ["wandb.mode=disabled"]
 
 
 @dataclass(frozen=True)

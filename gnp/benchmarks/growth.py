@@ -36,6 +36,7 @@ seconds = time.perf_counter() - started
 print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 TINY = ["dataset.synthetic_train_per_class=10", "dataset.synthetic_test_per_class=10"]
+TINY += ["wandb.mode=disabled"]
 TABLE = ["table=quickstart", "device=cpu"]
 
 

@@ -32,6 +32,7 @@ TINY = (
     "training.epochs=1",
     "dataset.synthetic_train_per_class=10",
     "dataset.synthetic_test_per_class=10",
+    "wandb.mode=disabled",
 )
 ALONE = ("experiment=quickstart", *TINY, "runtime.device=cpu", "runtime.threads=1")
 

@@ -31,6 +31,7 @@ SMALL = [
     "dataset.synthetic_test_per_class=4",
     "runtime.device=cpu",
     "runtime.threads=1",
+    "wandb.mode=disabled",
 ]
 ROUND = 20  # faults on one root
 

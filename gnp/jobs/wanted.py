@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 from gnp.errors import UserError
 from gnp.jobs.compositions import Compositions
 from gnp.jobs.job import Job
-from gnp.settings import resolve, run_path, to_plain
+from gnp.settings import WandbSettings, resolve, run_path, to_plain
 from gnp.settings.series import Series
+from gnp.tracking.wandb_names import mode_of
 
 Wanted = Callable[[Job], Mapping[str, Any]]
 
@@ -65,7 +66,7 @@ class WantedConfigs:
 
 def modules_of(configs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Modules that runs of these configs import: all that take time, of ours. (What a network of
-    somebody else's does when it is imported is not known.)"""
+    somebody else's does when it is imported is not known.) And wandb, where one mirrors there."""
     names = {"gnp.cli", "gnp.sweep", "gnp.settings.help", "gnp.training.run"}
     for config in configs:
         names.add(f"gnp.data.sources.{config['dataset']['source']}")
@@ -74,6 +75,8 @@ def modules_of(configs: Iterable[Mapping[str, Any]]) -> list[str]:
         network = str(config["model"].get("_target_")).rpartition(".")[0]
         if network.startswith("models."):
             names.add(network)
+        if mode_of(WandbSettings.model_construct(**config["wandb"])) != "disabled":
+            names.add("wandb")  # half of what it takes a run
     return sorted(names)
 
 

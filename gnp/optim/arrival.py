@@ -48,6 +48,11 @@ class Arrival:
                 "the first pass left the gradients that were there before it as they were: the "
                 "closure has to zero them, compute the loss and call backward() on it"
             )
+        if self._marks and all(mark.emptied for mark in self._marks) and self._brought_nothing():
+            raise RuntimeError(
+                "the first pass zeroed the gradients and brought none: the closure has to call "
+                "backward() on the loss"
+            )
         if any(mark.added_to for mark in self._marks):
             raise RuntimeError(
                 "the first pass added to gradients that were there before it, which the second "
@@ -55,6 +60,12 @@ class Arrival:
                 "accumulate_grad_batches=1); else call zero_grad() in the closure or before "
                 "first_pass()"
             )
+
+    def _brought_nothing(self) -> bool:
+        """Looks at all gradients; where the two ends had none, as by ``zero_grad(False)``."""
+        parameters = (p for group in self._groups for p in group.params)
+        skipped = self.loss is None
+        return not skipped and not any(bool(p.grad.any()) for p in _present(parameters))
 
 
 class _Mark:
@@ -88,6 +99,11 @@ class _Mark:
     @property
     def stale(self) -> bool:
         return self.untouched and self.gradient is not None and bool(self.gradient.any())
+
+    @property
+    def emptied(self) -> bool:
+        """The same tensor as before, zeroed, and no backward has come to it."""
+        return not self._arrived and self.gradient is not None and not self.untouched
 
     @property
     def added_to(self) -> bool:

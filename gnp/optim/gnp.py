@@ -30,7 +30,7 @@ from gnp.optim.penalty import PenaltyWrapper
 from gnp.optim.pieces import Closure, mean_over, pieces_of
 from gnp.optim.processes import Reduction, processes_of
 from gnp.optim.update_rule import clip_scale
-from gnp.optim.wrapper import checked_bases
+from gnp.optim.wrapper import checked_bases, refusing_parameters
 
 
 class GNP(PenaltyWrapper):
@@ -56,7 +56,7 @@ class GNP(PenaltyWrapper):
     ...     optimizer.zero_grad()
     ...     loss = torch.nn.functional.mse_loss(model(x), y)
     ...     loss.backward()
-    ...     return loss
+    ...     return loss.detach()
     >>> first = optimizer.step(closure).item()
     >>> optimizer.step(closure).item() < first
     True
@@ -69,7 +69,8 @@ class GNP(PenaltyWrapper):
         r: length of the climb, ≥ 0, in the units of the weights. 0.1 in the paper's recipes.
         alpha: α, from 0 to 1; the paper recommends 0.8. The penalty's λ is α·r.
         model: the network whose buffers the second pass must leave as the first left them. Without
-            it running statistics, queues and the like see each batch twice.
+            it running statistics, queues and the like see each batch twice (batch norm: one
+            warning).
         max_grad_norm: clip g, once, to this global norm before the base step (as the official
             code does; g1 and g2 are not clipped). None does not clip.
         l2: coefficient of an L2 term ½·l2·‖θ‖² inside the loss, added to g1 (and so to the
@@ -134,6 +135,7 @@ class GNP(PenaltyWrapper):
     model: nn.Module | None
     grad_scaler: torch.amp.GradScaler | None
 
+    @refusing_parameters
     def __init__(
         self,
         base: Optimizer | Sequence[Optimizer],
@@ -162,7 +164,7 @@ class GNP(PenaltyWrapper):
             raise ValueError(f"max_grad_norm must be positive and finite, not {max_grad_norm}")
         # All that may refuse comes before the base's groups are touched.
         bases = checked_bases(base)
-        self._passes = Passes(model, batch_statistics, replay_draws, true_gradient)
+        self._passes = Passes(model, batch_statistics, replay_draws, true_gradient, bases)
         self._scale = loss_scale(grad_scaler, model)
         self._processes = processes_of(model, together=sync_climb)
         self._reference = reference_in_the_mix(normalize_reference, epsilon, self._scale.of)

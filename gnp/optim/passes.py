@@ -10,15 +10,17 @@ Layers whose backward pass is not the derivative of their forward pass (Shake-Sh
 have an attribute ``true_gradient``; ``true_gradients`` switches all of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from torch import device, nn
+from torch.optim import Optimizer
 
 from gnp.optim.buffers import Buffers, kept_buffers
 from gnp.optim.draws import RandomState
 from gnp.optim.errors import describe
+from gnp.optim.unknown_norms import UnknownNorms
 
 BATCH_STATISTICS = ("first", "both")
 
@@ -34,6 +36,7 @@ class Passes:
         replay_draws: the second pass has the random draws of the first.
         true_gradient: in the first pass of two, modules of ``model`` with an attribute of that name
             have it set.
+        bases: whose parameters tell, without ``model``, whether there is batch norm.
 
     Raises:
         TypeError: ``model`` is no module.
@@ -46,6 +49,7 @@ class Passes:
         batch_statistics: str,
         replay_draws: bool,
         true_gradient: bool,
+        bases: Sequence[Optimizer],
     ):
         if model is not None and not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, not {describe(model)}")
@@ -59,6 +63,8 @@ class Passes:
         self._true: Context = nullcontext
         if model is not None and batch_statistics == "first":
             self._kept = partial(kept_buffers, model, Buffers())
+        elif model is None and batch_statistics == "first":
+            self._kept = UnknownNorms(bases)
         if model is not None and true_gradient:
             self._true = partial(true_gradients, model)
         self._replays = replay_draws

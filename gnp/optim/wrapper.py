@@ -1,13 +1,16 @@
 """An optimizer around another one, the base, with settings of its own in the base's groups."""
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from torch.optim import Optimizer
 
 from gnp.optim.bases import Bases, Borrower, bases_of
 from gnp.optim.errors import describe
+
+Init = TypeVar("Init", bound=Callable[..., None])
 
 
 class OptimizerWrapper(Borrower):
@@ -167,11 +170,24 @@ def checked_bases(base: Optimizer | Sequence[Optimizer]) -> tuple[Optimizer, ...
     return parts
 
 
+def refusing_parameters(init: Init) -> Init:
+    """``__init__(self, base, …)`` that looks at ``base`` before Python looks at the other
+    arguments: of ``GNP(model.parameters(), lr=0.1)`` the ``lr`` is not what is wrong."""
+
+    @wraps(init)
+    def looked_at(self: Any, *args: Any, **kwargs: Any) -> None:
+        if args or "base" in kwargs:
+            checked_bases(args[0] if args else kwargs["base"])
+        init(self, *args, **kwargs)
+
+    return cast(Init, looked_at)
+
+
 def _check_base(base: object) -> None:
     if not isinstance(base, Optimizer):
         raise TypeError(
-            f"base must be a built torch.optim.Optimizer such as SGD(model.parameters(), "
-            f"lr=0.1), not {describe(base)}"
+            f"base must be a built torch.optim.Optimizer, as in GNP(SGD(model.parameters(), "
+            f"lr=0.1), r=0.1), not {describe(base)}"
         )
     if missing := [n for n in ("param_groups", "state", "defaults") if not hasattr(base, n)]:
         raise TypeError(

@@ -10,7 +10,12 @@ class WandbSettings(Section):
 
     mode: Literal["offline", "online", "disabled"] | None = setting(
         None,
-        "files in the run's folder, a server, or nothing (null: WANDB_MODE, else offline)",
+        "files in <root>/wandb, a server, or nothing (null: WANDB_MODE, else offline)",
     )
     project: str | None = setting(None, "wandb's project (null: WANDB_PROJECT, else gnp)")
     tags: list[str] = setting([], "wandb's tags ([]: WANDB_TAGS)")
+    entity: str | None = setting(None, "wandb's user or team (null: WANDB_ENTITY)")
+    group: str | None = setting(
+        None, "wandb's group (null: WANDB_RUN_GROUP, else the run's place without its seed)"
+    )
+    notes: str | None = setting(None, "wandb's notes (null: WANDB_NOTES)")

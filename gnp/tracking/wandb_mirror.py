@@ -1,20 +1,16 @@
 """wandb shows what the run record holds; it is never needed and never stops a run."""
 
-import hashlib
 import logging
-import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gnp.settings import WandbSettings
+from gnp.tracking.wandb_names import has_key, mode_of, names_of, remove_offline
 
 log = logging.getLogger(__name__)
 
 INIT_TIMEOUT = 20  # seconds; wandb's own default is 90
-ID_LENGTH, NAME_LENGTH, TAG_LENGTH = 64, 128, 64  # what wandb takes
-OLD_MODES = {"dryrun": "offline", "run": "online"}
 
 
 class WandbMirror:
@@ -24,16 +20,16 @@ class WandbMirror:
     "offline", with one warning; nothing ever asks a question.
 
     A setting left at its default is as wandb's environment variable says (``WANDB_MODE``,
-    ``WANDB_PROJECT``, ``WANDB_TAGS``), and so are place, id, name and group. Under ``wandb agent``
-    it is the agent's run.
+    ``WANDB_PROJECT``, ``WANDB_ENTITY``, ``WANDB_RUN_GROUP``, ``WANDB_NOTES``, ``WANDB_TAGS``), and
+    so are place, id and name. Under ``wandb agent`` it is the agent's run.
 
     Args:
-        folder: where wandb keeps its files.
+        folder: the results root: wandb keeps the files of all its runs in its folder "wandb".
         run_id: the run's identity, ending in its seed; the same id goes on with the same wandb run,
             and what is before the seed is the group.
         config: the resolved config.
-        recorded: the epochs' metrics up to now. They are sent again where wandb lacks them, for an
-            offline run that goes on is a new one to ``wandb sync``, which keeps the last alone.
+        recorded: the epochs' metrics up to now. They are sent again where wandb lacks them: an
+            offline run that goes on is a new one to wandb, and takes the old one's place.
     """
 
     def __init__(
@@ -45,17 +41,17 @@ class WandbMirror:
         recorded: Iterable[Mapping[str, Any]] = (),
     ):
         self._run = None
-        mode = _mode(settings)
+        mode = mode_of(settings)
         if mode == "disabled":
             return
-        if mode == "online" and not _has_key():
+        if mode == "online" and not has_key():
             log.warning(
                 "wandb is to be online, but there is no API key: recording offline. Run "
                 "`wandb login` or set WANDB_API_KEY; `wandb sync` sends offline runs later."
             )
             mode = "offline"
         arguments = {
-            **_names(settings, folder, run_id),
+            **names_of(settings, folder, run_id),
             "job_type": "train",
             "config": dict(config),
             "resume": "allow",
@@ -73,7 +69,11 @@ class WandbMirror:
             import wandb
 
             settings = wandb.Settings(init_timeout=INIT_TIMEOUT, console="off", silent=True)
-            return wandb.init(mode=mode, settings=settings, **arguments)
+            if mode == "offline" and arguments["id"] is not None:
+                remove_offline(arguments["dir"] or "", arguments["id"])
+            run = wandb.init(mode=mode, settings=settings, **arguments)
+            define_metrics(run)
+            return run
         except Exception as error:  # its errors have no common base, and none is ours to die of
             log.warning("wandb could not start (%s mode): %s", mode, error)
             return None
@@ -89,58 +89,26 @@ class WandbMirror:
             self._run = None
 
     def finish(self, summary: Mapping[str, Any] | None = None) -> None:
+        """End it. ``summary`` is the record's; without one the run has failed."""
         if self._run is None:
             return
         try:
-            self._run.summary.update(dict(summary or {}))
+            self._run.summary.update(numbers_of(summary) if summary else {})
             self._run.finish(exit_code=0 if summary else 1)
         except Exception as error:
             log.warning("wandb could not finish (%s); the run record is complete", error)
         self._run = None
 
 
-def _mode(settings: WandbSettings) -> str:
-    default = "online" if os.environ.get("WANDB_SWEEP_ID") else "offline"
-    wanted = os.environ.get("WANDB_MODE") or default
-    return settings.mode or OLD_MODES.get(wanted, wanted)
+def define_metrics(run: Any) -> None:
+    """Everything is drawn over the epoch, whatever else counts as a step."""
+    run.define_metric("epoch")
+    run.define_metric("*", step_metric="epoch")
 
 
-def _names(settings: WandbSettings, folder: Path, run_id: str) -> dict[str, Any]:
-    """What ``wandb.init`` is told of place and names; None for what it reads from a variable."""
-    given = os.environ.get
-    agent = given("WANDB_SWEEP_ID")  # the id and the project are the sweep's
-    tags = [tag[:TAG_LENGTH] for tag in settings.tags if tag]
-    project = settings.project or (None if given("WANDB_PROJECT") else "gnp")
-    return {
-        "dir": None if given("WANDB_DIR") else str(folder),
-        "id": None if agent or given("WANDB_RUN_ID") else wandb_id(run_id),
-        "name": None if given("WANDB_NAME") else _fitting(run_id),
-        "project": None if agent else project,
-        "group": None if given("WANDB_RUN_GROUP") else _fitting(run_id.rpartition("/")[0]),
-        "tags": tags or (None if given("WANDB_TAGS") else []),
-    }
-
-
-def wandb_id(run_id: str) -> str:
-    """One id for one identity: what wandb takes of it, and a hash, for ``a-b`` is not ``a/b``."""
-    readable = re.sub(r"[^A-Za-z0-9_.]+", "-", run_id).strip("-")
-    return f"{readable[-(ID_LENGTH - 9) :]}-{_hash(run_id)}".lstrip("-")
-
-
-def _fitting(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 9]}-{_hash(name)}"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        import wandb
-
-        return bool(wandb.api.api_key)
-    except Exception:  # an unreadable netrc, a broken installation: as good as no key
-        return False
+def numbers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a record's summary stands in wandb's: the last epoch's numbers under their own names,
+    the best epoch's apart, and what the run was."""
+    best = {f"best_{name}": value for name, value in summary["best"].items()}
+    also = ("parameters", "train_images", "evaluation_images", "seconds", "evaluated", "finished")
+    return {**summary["final"], **best, **{name: summary[name] for name in also if name in summary}}

@@ -82,14 +82,14 @@ def run(config: Config, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         lines = training.resume()
         if processes.main:
             wandb = WandbMirror(
-                config.wandb, folder, str(run_path(config)), to_plain(config), lines
+                config.wandb, Path(config.root), str(run_path(config)), to_plain(config), lines
             )
         summary = None
         try:
             summary = training.train(lines, wandb)
         finally:
             if wandb is not None:
-                wandb.finish(summary and summary["final"])
+                wandb.finish(summary)
         return summary
 
 
