@@ -4,10 +4,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import PATIENCE, ROOT
 from test_pool import CHILD
+
+from gnp.jobs import child
 
 POOL = f"""
 import os, signal, sys
@@ -118,6 +122,28 @@ def test_where_the_server_is_killed_its_children_fail_and_the_others_get_a_new_o
     told, printed = printed_by_children(tmp_path, child, pool)
     assert printed == "went on\n" * 3
     assert "ended with the pool's server" in told.splitlines()[1]
+
+
+@pytest.mark.parametrize("error", [EOFError, ConnectionRefusedError])
+def test_a_server_that_is_dying_is_asked_again_until_there_is_another_one(monkeypatch, error):
+    started, slept = [], []
+
+    class Process:
+        def __init__(self, **_):
+            started.append(self)
+
+        def start(self):
+            if len(started) < 4:
+                raise error
+
+    monkeypatch.setattr(child, "get_context", lambda kind: SimpleNamespace(Process=Process))
+    monkeypatch.setattr(child.time, "sleep", slept.append)
+    made = child.Child(Path("x.py"), [], {}, 1, 1, "LOCK")
+    assert (made._process, len(started), len(slept)) == (started[3], 4, 3)
+    monkeypatch.setattr(Process, "start", lambda self: (_ for _ in ()).throw(error))
+    with pytest.raises(error):
+        child.Child(Path("x.py"), [], {}, 1, 1, "LOCK")
+    assert len(started) == 4 + child.STARTS
 
 
 def test_a_child_that_is_killed_says_so(tmp_path):

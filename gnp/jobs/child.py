@@ -11,6 +11,7 @@ import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context, parent_process, reduction
@@ -19,6 +20,7 @@ from types import ModuleType
 
 PRELOAD_VARIABLE = "GNP_PRELOAD"  # names of the modules that the server imports
 
+STARTS, BETWEEN_STARTS = 50, 0.1  # tries, and seconds between them, while a server dies
 SERVER_GONE = 255  # ``multiprocessing``'s status of a child whose server has ended
 
 
@@ -66,14 +68,23 @@ class Child:
         variable: str,
     ):
         context = get_context("forkserver")
-        with _main_is_left_alone():
+        for left in reversed(range(STARTS)):
             self._process = context.Process(
                 target=_become,
                 args=(str(script), list(arguments), dict(environment), variable),
                 kwargs={"output": _Descriptor(output), "kept": _Descriptor(kept)},
                 daemon=True,  # it ends when this process ends without having waited for it
             )
-            self._process.start()
+            try:
+                with _main_is_left_alone():
+                    self._process.start()
+                break
+            except (EOFError, ConnectionError):
+                # A server that was killed can be asked until the system has taken it apart; then
+                # Python starts another one.
+                if not left:
+                    raise
+                time.sleep(BETWEEN_STARTS)
 
     @property
     def ended(self) -> int:
