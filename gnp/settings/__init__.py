@@ -19,10 +19,11 @@ from gnp.settings.run import (
 )
 from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, setting
-from gnp.settings.training import TrainingSettings, batches_of, is_evaluated
+from gnp.settings.training import PROBED_BATCHES, TrainingSettings, batches_of, is_due, is_evaluated
 from gnp.settings.wandb import WandbSettings
 
 __all__ = [
+    "PROBED_BATCHES",
     "AugmentationSettings",
     "Composed",
     "Config",
@@ -36,6 +37,7 @@ __all__ = [
     "batches_of",
     "checked",
     "epochs_before_penalty",
+    "is_due",
     "is_evaluated",
     "path_of",
     "resolve",
