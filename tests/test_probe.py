@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from gnp.data import batches
 from gnp.jobs.work import Work, checkpoint_bytes, work_of
 from gnp.optim import RandomState
-from gnp.settings import is_due
+from gnp.settings import is_due, snapshot_epochs
 from gnp.training import probe as probe_module
 from gnp.training import run as run_module
 from gnp.training.build import build_model
@@ -22,7 +22,7 @@ from gnp.training.checkpoint import CheckpointError, read_checkpoint
 from gnp.training.probe import GradientProbe, NoProbe, unnoticed
 from gnp.training.run import folder_of, run
 from gnp.training.seeds import stream_seed
-from gnp.training.snapshots import read_snapshot, snapshot_epochs, snapshot_path
+from gnp.training.snapshots import read_snapshot, snapshot_path
 
 NAMES = {"g1_norm", "g2_norm", "g1_g2_cosine", "hv_norm", "probe_r"}
 

@@ -19,7 +19,14 @@ from gnp.settings.run import (
 )
 from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, setting
-from gnp.settings.training import PROBED_BATCHES, TrainingSettings, batches_of, is_due, is_evaluated
+from gnp.settings.training import (
+    PROBED_BATCHES,
+    TrainingSettings,
+    batches_of,
+    is_due,
+    is_evaluated,
+    snapshot_epochs,
+)
 from gnp.settings.wandb import WandbSettings
 
 __all__ = [
@@ -44,6 +51,7 @@ __all__ = [
     "run_path",
     "setting",
     "setting_names",
+    "snapshot_epochs",
     "suggest",
     "to_plain",
     "unrecorded",

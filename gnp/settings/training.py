@@ -21,6 +21,11 @@ def is_due(epoch: int, epochs: int, every: int) -> bool:
     return every > 0 and (epoch == epochs or epoch % every == 0)
 
 
+def snapshot_epochs(epochs: int, every: int) -> list[int]:
+    """Whose weights a run keeps: 0, each so many-th, and the last; none with ``every`` = 0."""
+    return [e for e in range(epochs + 1) if is_due(e, epochs, every)]
+
+
 def batches_of(images: int, batch_size: int, drop_last: bool) -> int:
     """Batches in a pass over so many images."""
     whole, rest = divmod(images, batch_size)

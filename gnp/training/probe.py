@@ -17,6 +17,7 @@ were, bit for bit. The device is waited for once, when all is measured.
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -82,19 +83,9 @@ class GradientProbe:
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator(self._device)
         generator.manual_seed(stream_seed(self._config.seed, "probe", epoch))
-        train, size = self._data.train, self._config.training.batch_size
-        order = torch.randperm(len(train), generator=generator, device=train.labels.device)
-        few = train.take(order[: PROBED_BATCHES * size])
-        data = ImageData(
-            few,
-            self._data.evaluation,
-            self._data.evaluated,
-            self._data.num_classes,
-            self._data.mean,
-            self._data.std,
+        return few_batches(
+            self._config, self._data, self._augmentation, self._memory_format, generator
         )
-        drop_last = self._config.training.drop_last
-        return batches(data, size, self._augmentation, generator, self._memory_format, drop_last)
 
     def _of_batch(self, images: Tensor, targets: Tensor) -> Tensor:
         """‖g1‖, ‖g2‖, their cosine, ‖g2 − g1‖/r: float64 (4,)."""
@@ -118,6 +109,22 @@ class GradientProbe:
             return gradient(loss, self._params)
         scale = self._scaler.scale(torch.ones((), device=self._device))
         return [g / scale for g in gradient(loss * scale, self._params)]
+
+
+def few_batches(
+    config: Config,
+    data: ImageData,
+    augmentation: Augmentation,
+    memory_format: torch.memory_format,
+    generator: torch.Generator,
+    count: int = PROBED_BATCHES,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """At most so many batches of the run's size, of images drawn and augmented as in training."""
+    size = config.training.batch_size
+    order = torch.randperm(len(data.train), generator=generator, device=data.train.labels.device)
+    few = replace(data, train=data.train.take(order[: count * size]))
+    drop_last = config.training.drop_last
+    return batches(few, size, augmentation, generator, memory_format, drop_last)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from gnp.data.digest import digest_of
 from gnp.files import write_atomically
-from gnp.settings import is_due
 from gnp.training.checkpoint import (
     FORMAT,
     CheckpointError,
@@ -27,11 +26,6 @@ from gnp.training.checkpoint import (
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
     return folder / f"checkpoint.epoch{epoch}.pt"
-
-
-def snapshot_epochs(epochs: int, every: int) -> list[int]:
-    """Of a run of so many epochs: 0, each so many-th, and the last; none with ``every`` = 0."""
-    return [e for e in range(epochs + 1) if is_due(e, epochs, every)]
 
 
 def write_snapshot(
