@@ -14,7 +14,8 @@ from gnp.cli import command_line, run_cli
 from gnp.settings import suggest
 from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
-from gnp.studies.why import KINDS, carry_out, spec_class
+from gnp.studies.why.carry import carry_out
+from gnp.studies.why.spec import KINDS, spec_class
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 

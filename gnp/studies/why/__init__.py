@@ -5,11 +5,6 @@
     landscape     the loss along random directions and between two solutions
 
 ``spec`` says which runs there are and what is measured of them, ``store`` keeps what was measured,
-the module of each study's name says it in words, ``figures`` draws it. All this needs no torch;
+the module of each study's name says it in words and draws it. All this needs no torch;
 ``measuring``, which is imported where something is to be measured, does.
 """
-
-from gnp.studies.why.carry import carry_out
-from gnp.studies.why.spec import KINDS, Measurement, WhySpec, check_epochs, spec_class
-
-__all__ = ["KINDS", "Measurement", "WhySpec", "carry_out", "check_epochs", "spec_class"]

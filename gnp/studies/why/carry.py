@@ -25,7 +25,7 @@ def carry_out(spec: WhySpec, how: StudyJobSettings, train: Path, command: str) -
     check_epochs(spec, WantedConfigs(spec, how.root))
 
     def measurer(wanted: Wanted) -> Measurer:
-        from gnp.studies.why.measuring import Measurer as Measures  # imports torch
+        from gnp.studies.why.measuring.measure import Measurer as Measures  # imports torch
 
         return Measures(how.device, wanted)
 

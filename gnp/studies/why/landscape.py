@@ -10,7 +10,7 @@ from gnp.report.figures import STYLE, to_svg
 from gnp.report.grid import Entry, Grid, Line
 from gnp.settings.study import number
 from gnp.studies.plots import colour, label
-from gnp.studies.why.numbers import alpha_name, shown, significant
+from gnp.studies.why.numbers import alpha_name, evenly, shown, significant
 from gnp.studies.why.result import Values, WhyResult
 
 CAPTION = "the loss along random directions and between two solutions"
@@ -25,13 +25,12 @@ def grids(result: WhyResult) -> list[Grid]:
 def _of_directions(result: WhyResult) -> Grid:
     spec: Any = result.spec
     headers = ["random directions", "loss of the solution"]
-    headers += [f"rise at ±{number(share * spec.reach)}" for share in SHARES]
+    headers += [f"rise at ±{number(distance)}" for distance in distances(spec)]
     lines = []
     for point in spec.points():
         entries = [shown([_nearest(v, v["losses"][0], 0.0) for v in _values(result, point)])]
-        for share in SHARES:
-            rises = [_rise(v, share * spec.reach) for v in _values(result, point)]
-            entries.append(shown(rises))
+        for distance in distances(spec):
+            entries.append(shown([_rise(v, distance) for v in _values(result, point)]))
         lines.append(Line([f"α = {alpha_name(point)}"], [Entry(e) for e in entries]))
     return Grid(headers, lines, label_columns=1)
 
@@ -71,16 +70,23 @@ def notes(result: WhyResult) -> list[str]:
     ]
 
 
+def distances(spec: Any) -> list[float]:
+    """The measured ones that are nearest to ``SHARES`` of the reach."""
+    measured = [t for t in evenly(-spec.reach, spec.reach, spec.steps) if t > 0]
+    wanted = [share * spec.reach for share in SHARES]
+    return list(dict.fromkeys(min(measured, key=lambda t: abs(t - w)) for w in wanted))
+
+
 def _in_words(result: WhyResult) -> Iterator[str]:
     spec: Any = result.spec
-    rises = {}
+    rises, distance = {}, distances(spec)[-2:][0]
     for point in spec.points():
         if values := _values(result, point):
-            rises[point.alpha] = statistics.fmean(_rise(v, 0.5 * spec.reach) for v in values)
+            rises[point.alpha] = statistics.fmean(_rise(v, distance) for v in values)
     if len(rises) > 1:
         order = sorted(rises, key=lambda alpha: rises[alpha])
         listed = ", ".join(f"α = {number(a)} ({significant(rises[a])})" for a in order)
-        yield f"From the flattest to the steepest, by the rise at half the reach: {listed}."
+        yield f"From the flattest to the steepest, by the rise at ±{number(distance)}: {listed}."
 
 
 def table(result: WhyResult) -> tuple[list[str], Iterator[list[Any]]]:

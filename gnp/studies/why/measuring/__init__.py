@@ -6,7 +6,3 @@ step_length.py   the difference that stands for H v, against it
 geometry.py      gradients, curvature, sharpness; spectrum.py, sharpness.py
 landscape.py     the loss along lines; directions.py
 """
-
-from gnp.studies.why.measuring.measure import Measurer
-
-__all__ = ["Measurer"]
