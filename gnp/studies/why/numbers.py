@@ -40,8 +40,8 @@ def alpha_name(point: Point) -> str:
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Of log y over log x, by least squares; None of fewer than three points."""
-    if len(x) < 3:
+    """Of log y over log x, by least squares; None of a single point."""
+    if len(x) < 2:
         return None
     logs = [math.log(v) for v in x], [math.log(v) for v in y]
     return statistics.linear_regression(*logs).slope

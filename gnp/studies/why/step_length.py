@@ -16,7 +16,7 @@ from gnp.studies.why.result import WhyResult
 
 CAPTION = "relative error of the difference over r"
 COLOURS = {"fp64": "#222222", "fp32": "#0072B2", "bf16": "#D55E00"}
-NEAR = 2.0  # times the smallest error: what lies nearer is the bottom, and on neither side
+SAME = 0.05  # two errors that differ by less, relative to each other, are called the same
 LINEAR = 0.3  # a larger error is past where r → 0 tells anything
 
 
@@ -37,29 +37,37 @@ class Curve:
         return min(range(len(self.errors)), key=lambda i: self.errors[i])
 
     @property
+    def last(self) -> int:
+        """The last bottom: beyond it the error only grows."""
+        index = len(self.errors) - 1
+        while index > 0 and self.errors[index - 1] < self.errors[index]:
+            index -= 1
+        return index
+
+    @property
     def left(self) -> float | None:
-        """Slope of log error where r is too short: −1 is lost precision."""
-        bound = NEAR * self.errors[self.best]
-        return self._slope(i for i in range(self.best) if self.errors[i] > bound)
+        """Slope of log error on the way up from the best r to shorter ones: −1 is lost
+        precision."""
+        first = self.best
+        while first > 0 and self.errors[first - 1] > self.errors[first]:
+            first -= 1
+        return self._slope(range(first, self.best + 1))
 
     @property
     def right(self) -> float | None:
-        """Slope where r is too long, up to errors of ``LINEAR``: 1 is Taylor's next term."""
-        bound = NEAR * self.errors[self.best]
-        after = range(self.best + 1, len(self.errors))
-        return self._slope(i for i in after if bound < self.errors[i] < LINEAR)
-
-    def below(self, bound: float) -> list[float]:
-        """The lengths whose error is at most ``bound``."""
-        return [r for r, e in zip(self.lengths, self.errors, strict=True) if e <= bound]
+        """Slope on the way up to longer ones, while the error is below ``LINEAR``: 1 is Taylor's
+        next term."""
+        end = self.best + 1
+        while end < len(self.errors) and self.errors[end - 1] < self.errors[end] < LINEAR:
+            end += 1
+        return self._slope(range(self.best, end))
 
     def at(self, r: float) -> tuple[float, float]:
         """Error and cosine."""
         index = self.lengths.index(r)
         return self.errors[index], self.cosines[index]
 
-    def _slope(self, indices: Iterator[int]) -> float | None:
-        chosen = list(indices)
+    def _slope(self, chosen: range) -> float | None:
         return slope([self.lengths[i] for i in chosen], [self.errors[i] for i in chosen])
 
 
@@ -91,15 +99,14 @@ def curves(result: WhyResult) -> list[Curve]:
 def grids(result: WhyResult) -> list[Grid]:
     spec: Any = result.spec
     headers = ["weights", "precision", "best r", "its error", "slope below", "slope above"]
-    headers += ["error ≤ 10 %", *(f"r = {number(r)}" for r in spec.recipes)]
+    headers += ["last bottom", *(f"r = {number(r)}" for r in spec.recipes)]
     lines, last = [], None
     for curve in curves(result):
-        within = curve.below(0.1)
         entries = [
             number(curve.lengths[curve.best]),
             significant(curve.errors[curve.best], 2),
             *(MISSING if s is None else f"{s:+.2f}" for s in (curve.left, curve.right)),
-            f"{number(within[0])} to {number(within[-1])}" if within else "no r",
+            f"{significant(curve.errors[curve.last], 2)} at {number(curve.lengths[curve.last])}",
             *(f"{significant(e, 2)} (cos {c:.2f})" for e, c in map(curve.at, spec.recipes)),
         ]
         first = curve.epoch != last
@@ -115,26 +122,87 @@ def notes(result: WhyResult) -> list[str]:
         f"median of {spec.batches} training batches (augmented, batch statistics, no decay); cos: "
         f"the median cosine of d and H v. H v: two backward passes in float64. Each precision "
         f"computes g1, v and both gradients by itself; bf16 is torch's autocast with fp32 weights.",
-        f"Slopes of log error over log r, below and above the best r, of lengths whose error is "
-        f"above {number(NEAR)} times the smallest one and, above, below {number(LINEAR)}: −1 is "
-        f"lost precision (or a gradient that jumps), +1 the O(r) term.",
+        f"Slopes of log error over log r, up from the best r to shorter and to longer ones (these "
+        f"up to an error of {number(LINEAR)}): −1 is lost precision, +1 the O(r) term. Last "
+        f"bottom: the error beyond which it only grows with r.",
     ]
     return [*lines, *_in_words(result)]
 
 
 def _in_words(result: WhyResult) -> Iterator[str]:
     spec: Any = result.spec
-    for curve in curves(result):
-        if curve.precision != "fp32" or not spec.recipes:
-            continue
-        (low, _), (high, _) = curve.at(spec.recipes[0]), curve.at(spec.recipes[-1])
-        best, error = curve.lengths[curve.best], curve.errors[curve.best]
-        yield (
-            f"{epoch_name(spec, curve.epoch).capitalize()}, fp32: the difference is nearest to H v "
-            f"at r = {number(best)} (error {significant(error, 2)}); at the recipes' r, "
-            f"{number(spec.recipes[0])} to {number(spec.recipes[-1])}, its error is "
-            f"{significant(low, 2)} to {significant(high, 2)}."
-        )
+    for epoch in spec.epochs:
+        found = {curve.precision: curve for curve in curves(result) if curve.epoch == epoch}
+        said = []
+        if "fp32" in found and spec.recipes:
+            said.append(_of_single(found["fp32"], spec.recipes))
+        if "fp32" in found and "fp64" in found and spec.recipes:
+            said.append(_against_double(found, spec.recipes))
+        if "bf16" in found and "fp64" in found:
+            said.append(_of_half(found["bf16"], found["fp64"]))
+        said += _of_gates(result, epoch)
+        if said:
+            yield f"{epoch_name(spec, epoch).capitalize()}: " + " ".join(said)
+
+
+def _of_single(curve: Curve, recipes: list[float]) -> str:
+    best, error = curve.lengths[curve.best], curve.errors[curve.best]
+    at = [curve.at(r)[0] for r in recipes]
+    return (
+        f"in fp32 the difference is nearest to H v at r = {number(best)} (error "
+        f"{significant(error, 2)}); at the recipes' r, {number(recipes[0])} to "
+        f"{number(recipes[-1])}, its error is {significant(min(at), 2)} to "
+        f"{significant(max(at), 2)}."
+    )
+
+
+def _against_double(found: dict[str, Curve], recipes: list[float]) -> str:
+    pairs = [(found["fp32"].at(r)[0], found["fp64"].at(r)[0]) for r in recipes]
+    if all(_same(*pair) for pair in pairs):
+        return "In float64 it is the same there: no precision is lost at these lengths."
+    return "In float64 it is another one there: precision is lost at these lengths."
+
+
+def _of_half(half: Curve, double: Curve) -> str:
+    first = None
+    for r, *pair in reversed(list(zip(half.lengths, half.errors, double.errors, strict=True))):
+        if not _same(*pair):
+            break
+        first = r
+    if first is None:
+        return "bf16 has float64's errors nowhere."
+    return f"From r = {number(first)} on bf16 has float64's errors."
+
+
+def _of_gates(result: WhyResult, epoch: int) -> Iterator[str]:
+    """Where ReLUs begin to change: from there on no Taylor series is of any use."""
+    spec: Any = result.spec
+    values = [v for point in spec.points_at(epoch) for v in result.values(point, epoch)]
+    if not values or not values[0]["gates"]:
+        return
+    medians = [
+        statistics.median(n for v in values for n in v["changed_gates"][i])
+        for i in range(len(spec.lengths))
+    ]
+    gates = statistics.fmean(v["gates"] for v in values)
+    first = next((i for i, n in enumerate(medians) if n > 0), None)
+    if first is None:
+        yield "No ReLU changes between θ and θ + r v."
+        return
+    before = f"between r = {number(spec.lengths[first - 1])} and " if first else "at or before "
+    listed = [
+        f"{significant(100 * medians[spec.lengths.index(r)] / gates, 2)} % at r = {number(r)}"
+        for r in spec.recipes
+    ]
+    yield (
+        f"Of a batch's {gates:,.0f} ReLU inputs some change their sign between θ and θ + r v, "
+        f"where the gradient jumps. The first change comes {before}r = {number(spec.lengths[first])} "
+        f"(median of the batches)" + (f"; {', '.join(listed)}." if listed else ".")
+    )
+
+
+def _same(left: float, right: float) -> bool:
+    return abs(left - right) <= SAME * max(left, right)
 
 
 def table(result: WhyResult) -> tuple[list[str], Iterator[list[Any]]]:
