@@ -196,8 +196,9 @@ def _of_gates(result: WhyResult, epoch: int) -> Iterator[str]:
     ]
     yield (
         f"Of a batch's {gates:,.0f} ReLU inputs some change their sign between θ and θ + r v, "
-        f"where the gradient jumps. The first change comes {before}r = {number(spec.lengths[first])} "
-        f"(median of the batches)" + (f"; {', '.join(listed)}." if listed else ".")
+        f"where the gradient jumps. The first change comes {before}"
+        f"r = {number(spec.lengths[first])} (median of the batches)"
+        + (f"; {', '.join(listed)}." if listed else ".")
     )
 
 
