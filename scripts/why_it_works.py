@@ -22,7 +22,7 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="why_it_works")
 def main(composed: DictConfig) -> None:
-    spec, how = load(composed, spec_class(composed.why.get("measure")), StudyJobSettings)
+    spec, how = load(composed, spec_class(composed.why), StudyJobSettings)
     carry_out(spec, how, TRAIN, command_line("scripts/why_it_works.py"))
 
 
@@ -31,5 +31,5 @@ def setting_names() -> list[str]:
 
 
 if __name__ == "__main__":
-    offer_help(StudyJobSettings, why=lambda composed: spec_class(composed.get("measure")))
+    offer_help(StudyJobSettings, why=spec_class)
     sys.exit(run_cli(main, setting_names, suggest))

@@ -112,13 +112,16 @@ def test_a_wrong_study_is_refused_with_what_is_wrong(measure, change, words):
 
 def test_there_is_no_other_study():
     with pytest.raises(StudyError, match=r"why\.measure=r: expected one of step_length, geometry"):
-        spec_class("r")
+        spec_class({"measure": "r"})
+    for wrong in (None, "geometry", {"measure": ["geometry"]}, {}):
+        with pytest.raises(StudyError):
+            spec_class(wrong)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_study_of_the_configs_composes_and_keeps_its_epochs(name):
     config = yaml.safe_load((CONFIGS / "why" / f"{name}.yaml").read_text())
-    study = spec_class(config["measure"]).from_config(config)
+    study = spec_class(config).from_config(config)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         check_epochs(study, WantedConfigs(study, "out"))
         for run in study.runs():

@@ -11,7 +11,8 @@ from gnp.report.figures import STYLE, to_svg
 from gnp.report.grid import Entry, Grid, Line
 from gnp.settings.study import number
 from gnp.studies.plots import colour, label
-from gnp.studies.why.numbers import alpha_name, epoch_name, shown, significant
+from gnp.studies.why.axes import logarithmic
+from gnp.studies.why.numbers import alpha_name, epoch_name, of_seeds, shown, significant
 from gnp.studies.why.result import WhyResult
 
 CAPTION = "gradients, curvature and sharpness along training"
@@ -57,15 +58,13 @@ def grids(result: WhyResult) -> list[Grid]:
 
 def notes(result: WhyResult) -> list[str]:
     spec: Any = result.spec
-    seeds = ", ".join(map(str, spec.seeds))
     with_curvature = ", ".join(map(str, spec.seeds[: spec.curvature_seeds])) or "none"
     return [
-        f"Mean of seeds {seeds}, with the smallest and the largest where there are several; the "
-        f"initial weights are those of every α. Everything is of the cross-entropy without decay, "
-        f"batch norm with each batch's own statistics. ‖∇L‖, sharpness and loss: over all training "
-        f"images as they are, in batches of the run's size. “Of a batch”: mean of {spec.batches} "
-        f"batches, augmented as in training; v = g1/‖g1‖, r = {number(spec.r)} for every α; H v by "
-        f"two backward passes.",
+        f"{of_seeds(spec.seeds)} The initial weights are those of every α. Everything is of the "
+        f"cross-entropy without decay, batch norm with each batch's own statistics. ‖∇L‖, "
+        f"sharpness and loss: over all training images as they are, in batches of the run's size. "
+        f"“Of a batch”: mean of {spec.batches} batches, augmented as in training; v = g1/‖g1‖, "
+        f"r = {number(spec.r)} for every α; H v by two backward passes.",
         f"Largest eigenvalues and trace: of the Hessian over {spec.curvature_images} training "
         f"images as they are, seeds {with_curvature}, by eigsh (Lanczos) on products with vectors "
         f"and Hutchinson's estimate from {spec.trace_probes} random sign vectors. Sharpness: "
@@ -148,7 +147,7 @@ def figure(result: WhyResult) -> str:
                     axis.plot([epoch] * len(values), values, "o", ms=2.6, color=own)
             axis.set_title(QUANTITIES[name], fontsize=9)
             if name not in LINEAR and _all_positive(result, name):
-                axis.set_yscale("log")
+                logarithmic(axis, y=True)
             axis.grid(alpha=0.25)
         for axis in axes[-1]:
             axis.set_xlabel("epoch")

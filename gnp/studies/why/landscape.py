@@ -10,7 +10,8 @@ from gnp.report.figures import STYLE, to_svg
 from gnp.report.grid import Entry, Grid, Line
 from gnp.settings.study import number
 from gnp.studies.plots import colour, label
-from gnp.studies.why.numbers import alpha_name, evenly, shown, significant
+from gnp.studies.why.axes import logarithmic
+from gnp.studies.why.numbers import alpha_name, evenly, of_seeds, shown, significant
 from gnp.studies.why.result import Values, WhyResult
 
 CAPTION = "the loss along random directions and between two solutions"
@@ -63,9 +64,8 @@ def notes(result: WhyResult) -> list[str]:
         f"over the directions and both signs.",
         f"Line: θ(t) = θ₀ + t (θ₁ − θ₀) of one seed's two runs, which began with the same weights; "
         f"the evaluated images are {spec.test_images}, with batch statistics too. Barrier: the "
-        f"largest excess of the loss over the straight line between its ends. Mean of seeds "
-        f"{', '.join(map(str, spec.seeds))}, with the smallest and the largest where there are "
-        f"several.",
+        f"largest excess of the loss over the straight line between its ends. "
+        f"{of_seeds(spec.seeds)}",
         *_in_words(result),
     ]
 
@@ -120,7 +120,7 @@ def figure(result: WhyResult) -> str:
         left, right = picture.subplots(1, 2)
         for point in spec.points():
             _draw_directions(left, _values(result, point), point.alpha)
-        left.set(xlabel="distance in filter norms", ylabel="training loss", yscale="log")
+        left.set(xlabel="distance in filter norms", ylabel="training loss")
         left.set_title("random directions", fontsize=9)
         for split in _splits(result):
             for i, v in enumerate(_line_values(result)):
@@ -128,10 +128,10 @@ def figure(result: WhyResult) -> str:
                 right.plot(v["at"], v[f"{split}_loss"], lw=1.4, color=LINES[split], label=name)
         for t in (0, 1):
             right.axvline(t, color="#888888", lw=0.8, ls=":")
-        right.set(xlabel=f"from α = {number(spec.line[0])} (0) to α = {number(spec.line[1])} (1)",
-                  yscale="log")  # fmt: skip
+        right.set(xlabel=f"from α = {number(spec.line[0])} (0) to α = {number(spec.line[1])} (1)")
         right.set_title("between two solutions", fontsize=9)
         for axis in (left, right):
+            logarithmic(axis, y=True)
             axis.grid(alpha=0.25)
             if axis.get_legend_handles_labels()[1]:
                 axis.legend(frameon=False)

@@ -28,6 +28,13 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{max(0, places)}f}" if -3 < places < 8 else f"{value:.{digits - 1}e}"
 
 
+def of_seeds(seeds: Sequence[int]) -> str:
+    """What ``shown`` shows, in words."""
+    if len(seeds) == 1:
+        return f"Seed {seeds[0]}."
+    return f"Mean of seeds {', '.join(map(str, seeds))}, with the smallest and the largest."
+
+
 def epoch_name(spec: WhySpec, epoch: int) -> str:
     if epoch == 0:
         return "initial"

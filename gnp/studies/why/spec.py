@@ -1,6 +1,6 @@
 """Which runs a study of why it works has, and what is measured of their weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -104,11 +104,14 @@ KINDS: dict[str, type[WhySpec]] = {
 }
 
 
-def spec_class(measure: Any) -> type[WhySpec]:
-    """Raises:
-    StudyError: there is no such study.
+def spec_class(composed: Any) -> type[WhySpec]:
+    """The study that composed settings are of, by their ``measure``.
+
+    Raises:
+        StudyError: there is no such study.
     """
-    if measure not in KINDS:
+    measure = composed.get("measure") if isinstance(composed, Mapping) else None
+    if not isinstance(measure, str) or measure not in KINDS:
         raise StudyError(f"why.measure={measure}: expected one of {', '.join(KINDS)}")
     return KINDS[measure]
 

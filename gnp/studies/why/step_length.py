@@ -11,6 +11,7 @@ from gnp.report.figures import STYLE, to_svg
 from gnp.report.grid import Entry, Grid, Line
 from gnp.report.numbers import MISSING
 from gnp.settings.study import number
+from gnp.studies.why.axes import logarithmic
 from gnp.studies.why.numbers import epoch_name, significant, slope
 from gnp.studies.why.result import WhyResult
 
@@ -223,6 +224,7 @@ def figure(result: WhyResult) -> str:
     """SVG: a panel an epoch; lines are medians, bands go from the least to the largest error."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     spec, found = result.spec, curves(result)
     with rc_context(STYLE):
@@ -239,7 +241,9 @@ def figure(result: WhyResult) -> str:
             for r in spec.recipes:  # type: ignore[attr-defined]
                 axis.axvline(r, color="#009E73", lw=0.8, ls=":")
             axis.axhline(1, color="#888888", lw=0.8)
-            axis.set(xscale="log", yscale="log", xlabel="r", title=epoch_name(spec, epoch))
+            logarithmic(axis, x=True, y=True)
+            axis.xaxis.set_major_locator(LogLocator(numticks=5))
+            axis.set(xlabel="r", title=epoch_name(spec, epoch))
             axis.grid(alpha=0.25)
         axes[0].set_ylabel("‖d − H v‖ / ‖H v‖")
         if axes[-1].get_legend_handles_labels()[1]:
