@@ -162,8 +162,10 @@ UNNAMED = {
     "optimizer.weight_decay_in": "update",
     "training.drop_last": True,
     "training.lr_warmup_epochs": 0,
+    "training.probe_every": 0,
     "training.schedule_every": "step",
     "training.sharpness_batch": None,
+    "training.snapshot_every": 0,
     "training.train_metrics": "first",
 }
 

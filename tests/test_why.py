@@ -46,9 +46,8 @@ NAMES = sorted(f.stem for f in (CONFIGS / "why").glob("*.yaml"))
 
 
 def spec(measure, **changes):
-    return spec_class(measure).from_config(
-        {**COMMON, "measure": measure, **OWN[measure], **changes}
-    )
+    config = {**COMMON, "measure": measure, **OWN[measure], **changes}
+    return spec_class(config).from_config(config)
 
 
 def recorded(root, study, missing=()):
