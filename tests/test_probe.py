@@ -155,6 +155,7 @@ def test_a_flat_point_has_no_direction_and_no_cosine(config_of, monkeypatch):
         ["optimizer=sam", "training.sharpness_batch=8", "training.drop_last=true"],
         ["optimizer=gnp", "training.ema=0.8", "training.precision=bf16"],
         ["optimizer=gnp", "optimizer.direction_every=2"],
+        ["optimizer=sam", "training.precision=fp16"],
     ],
     ids=" ".join,
 )

@@ -18,7 +18,7 @@ def is_evaluated(epoch: int, epochs: int, every: int) -> bool:
 def is_due(epoch: int, epochs: int, every: int) -> bool:
     """Whether what is done every so many epochs, and after the last, is to be done after this
     one (0: before the first); never with ``every`` = 0."""
-    return every > 0 and (epoch == epochs or epoch % every == 0)
+    return every > 0 and is_evaluated(epoch, epochs, every)
 
 
 def snapshot_epochs(epochs: int, every: int) -> list[int]:
