@@ -27,6 +27,7 @@ QUANTITIES = {  # of the store → what is shown
     "batch_hv_norm_by_difference": "‖g2 − g1‖/r",
     "eigenvalues": "largest eigenvalue",
     "trace": "trace",
+    "trace_standard_error": "its standard error",
     "sam_sharpness": "sharpness (SAM)",
     "batch_sam_sharpness": "sharpness (SAM) of a batch",
     "asam_sharpness": "sharpness (ASAM)",
@@ -104,9 +105,7 @@ def direction(values: list[float]) -> str:
 
 
 def table(result: WhyResult) -> tuple[list[str], Iterator[list[Any]]]:
-    spec = result.spec
-    names = [*QUANTITIES, "trace_standard_error"]
-    columns = ["alpha", "seed", "epoch", *names, "further_eigenvalues"]
+    columns = ["alpha", "seed", "epoch", *QUANTITIES, "further_eigenvalues"]
 
     def rows() -> Iterator[list[Any]]:
         for measurement, values in result.measured.items():
@@ -114,7 +113,7 @@ def table(result: WhyResult) -> tuple[list[str], Iterator[list[Any]]]:
             numbers = {**values, "eigenvalues": top[0] if top else None}
             run = measurement.runs[0]
             alpha = "" if measurement.epoch == 0 else number(run.point.alpha)
-            cells = [numbers.get(name) for name in names]
+            cells = [numbers.get(name) for name in QUANTITIES]
             yield [
                 alpha,
                 run.seed,
@@ -123,7 +122,6 @@ def table(result: WhyResult) -> tuple[list[str], Iterator[list[Any]]]:
                 " ".join(f"{v:.6g}" for v in top[1:]),
             ]
 
-    assert spec.measure == "geometry"
     return columns, rows()
 
 
