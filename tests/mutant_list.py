@@ -2566,6 +2566,109 @@ PAGES = [
     ]
 ]
 
+# ---------------------------------------------------------------------- why it works
+
+PROBE = "tests/test_probe.py"
+MEASURES = "tests/test_why_measures.py"
+WHY_STUDIES = "tests/test_why.py"
+STEP_LENGTH = f"{WHY_STUDIES}::test_the_note_on_r_finds_the_bottoms_and_both_slopes"
+WHY = [
+    Mutant(name, file, old, new, tests)
+    for name, file, old, new, tests in [
+        (
+            "a probe leaves other buffers",
+            "gnp/training/probe.py",
+            "        stack.enter_context(kept_buffers(model))\n",
+            "",
+            f"{PROBE}::test_networks_buffers_modes_gradients_and_generators_are_left_as_they_were",
+        ),
+        (
+            "a probe leaves other draws",
+            "gnp/training/probe.py",
+            "        stack.callback(state.put_back)\n",
+            "",
+            f"{PROBE}::test_draws_of_any_generator_are_put_back_also_by_an_exception",
+        ),
+        (
+            "a probe's second pass has other draws",
+            "gnp/training/probe.py",
+            "            draws.put_back()\n",
+            "",
+            f"{PROBE}::test_both_gradients_have_the_same_draws",
+        ),
+        (
+            "a snapshot comes after its checkpoint",
+            "gnp/training/run.py",
+            "                    self._keep_weights(epoch)\n",
+            "",
+            f"{PROBE}::test_snapshots_are_the_weights_of_their_epochs",
+        ),
+        (
+            "a loss over batches is their sum",
+            "gnp/studies/why/measuring/loss.py",
+            "            loss += of_batch.item() / len(self._batches)",
+            "            loss += of_batch.item()",
+            MEASURES,
+        ),
+        (
+            "the climb is r long in units of the gradient",
+            "gnp/studies/why/measuring/step_length.py",
+            "with moved(loss.params, first, r / norm(first)):",
+            "with moved(loss.params, first, r):",
+            MEASURES,
+        ),
+        (
+            "sharpness by the wrong norm",
+            "gnp/studies/why/measuring/sharpness.py",
+            "return _scaled(twice, rho, norm(once))",
+            "return _scaled(twice, rho, norm(twice))",
+            MEASURES,
+        ),
+        (
+            "the smallest eigenvalues",
+            "gnp/studies/why/measuring/spectrum.py",
+            'which="LA"',
+            'which="SA"',
+            MEASURES,
+        ),
+        (
+            "signs are 0 and 1",
+            "gnp/studies/why/measuring/spectrum.py",
+            ".to(p.device, p.dtype) * 2 - 1",
+            ".to(p.device, p.dtype)",
+            MEASURES,
+        ),
+        (
+            "whole layers are normalised",
+            "gnp/studies/why/measuring/directions.py",
+            "rows = drawn.flatten(1).norm(dim=1), weights.flatten(1).norm(dim=1)",
+            "rows = drawn.norm().expand(len(drawn)), weights.norm().expand(len(drawn))",
+            MEASURES,
+        ),
+        (
+            "a record that was made anew is taken for the old one",
+            "gnp/studies/why/store.py",
+            'entry is not None and entry["of"] == of',
+            "entry is not None",
+            WHY_STUDIES,
+        ),
+        (
+            "a barrier of the loss itself",
+            "gnp/studies/why/landscape.py",
+            "v - ((1 - t) * start + t * end)",
+            "v",
+            WHY_STUDIES,
+        ),
+        (
+            "the last bottom is the best one",
+            "gnp/studies/why/step_length.py",
+            "while index > 0 and self.errors[index - 1] < self.errors[index]:",
+            "while index > self.best:",
+            STEP_LENGTH,
+        ),
+    ]
+]
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES, *VARIANTS_OF_ONE_PASS],
     "loop": LOOP,
@@ -2580,6 +2683,7 @@ AREAS = {
     "locks": LEASES,
     "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH, *KEPT],
     "plans": PLANS,
+    "why it works": WHY,
     "statistics and tables": [*NUMBERS, *PRINTED, *DECIDED],
     "pages": PAGES,
 }

@@ -16,6 +16,7 @@ from gnp.errors import UserError
 from gnp.settings import Config, setting_names, suggest, validate
 from gnp.settings.job import StudyJobSettings, TableJobSettings, load, setting_names_of
 from gnp.studies import StudySpec
+from gnp.studies.why.spec import StepLengthSpec
 from gnp.tables import TableSpec
 from gnp.tuning import TuningSpec
 
@@ -87,6 +88,7 @@ def test_a_command_line_of_a_run_is_valid_or_refused_in_one_message(overrides):
 KINDS = {
     "reproduce_table": (TableSpec, TableJobSettings, ["parts", "parts.cnn", "parts.cnn.rows"]),
     "parameter_study": (StudySpec, StudyJobSettings, []),
+    "why_it_works": (StepLengthSpec, StudyJobSettings, []),
     "tune": (TuningSpec, StudyJobSettings, ["methods"]),
 }
 

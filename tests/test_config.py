@@ -488,6 +488,7 @@ def test_the_command_line_refuses_in_a_few_lines(arguments, words):
         ("render_table.py", "Trains nothing", ["table"], ["table/part", "cluster", "study"]),
         ("tune.py", "No test image is used", ["tuning", "cluster"], ["table", "study"]),
         ("parameter_study.py", "a grid of r and α", ["study", "cluster"], ["table", "tuning"]),
+        ("why_it_works.py", "measure the weights", ["why", "cluster"], ["study", "table"]),
     ],
 )
 def test_help_shows_choices_of_its_own_and_settings(script, what, groups, others):

@@ -13,8 +13,13 @@ from pages import check, rows, table_of, tree
 
 from gnp import studies, tables
 from gnp.jobs import WantedConfigs
+from gnp.report.files import csv_text
+from gnp.report.markdown import paragraph
 from gnp.settings import unrecorded
 from gnp.studies import text as study_text
+from gnp.studies.why import outputs as why_outputs
+from gnp.studies.why import result as why_result
+from gnp.studies.why import spec as why_spec
 from gnp.tables import text as table_text
 from gnp.tables.comparison_text import comparisons_csv, verdict_in_words
 from gnp.tables.html import differences_picture
@@ -55,7 +60,29 @@ def test_a_table_is_whole_and_what_its_records_say(name):
         assert line in printed
 
 
-@pytest.mark.parametrize("name", published("studies"))
+WHY = {file.stem for file in (CONFIGS / "why").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", sorted({*published("studies")} & WHY))
+def test_a_study_of_why_it_works_is_whole_and_what_was_measured_of_its_records(name):
+    file = CONFIGS / "why" / f"{name}.yaml"
+    wanted = why_spec.spec_class(yaml.safe_load(file.read_text()))
+    wanted = spec("why_it_works", "why", name, wanted)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        configs = WantedConfigs(wanted, str(RESULTS))
+        study = why_result.collect(wanted, RESULTS, "", configs, unrecorded())
+    assert not study.missing
+    assert not study.warnings
+    assert not study.unmeasured
+    folder = RESULTS / "studies" / name
+    columns, lines = why_outputs.SHOWS[wanted.measure].table(study)
+    assert csv_text(columns, lines) == (folder / "study.csv").read_text()
+    printed = (folder / "study.md").read_text()
+    for note in why_outputs.notes(study):
+        assert paragraph(note) in printed
+
+
+@pytest.mark.parametrize("name", sorted({*published("studies")} - WHY))
 def test_a_study_is_whole_and_what_its_records_say(name):
     wanted = spec("parameter_study", "study", name, studies.StudySpec)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -165,8 +192,10 @@ UNNAMED = {
     "optimizer.weight_decay_in": "update",
     "training.drop_last": True,
     "training.lr_warmup_epochs": 0,
+    "training.probe_every": 0,
     "training.schedule_every": "step",
     "training.sharpness_batch": None,
+    "training.snapshot_every": 0,
     "training.train_metrics": "first",
 }
 

@@ -49,7 +49,7 @@ def test_rooms_import_one_way(room, may_not_import):
 
 def test_what_reads_records_imports_no_torch():
     rooms = ("jobs", "report", "statistics", "studies", "tables", "tuning", "settings.job")
-    rooms += ("dashboards.export", "dashboards.seen")
+    rooms += ("dashboards.export", "dashboards.seen", "studies.why.carry")
     files = [f"gnp.report.{file.stem}" for file in (ROOT / "gnp/report").glob("[a-z]*.py")]
     modules = ", ".join([*(f"gnp.{room}" for room in rooms), *files])
     code = f"import sys, {modules}; print(*sys.modules)"

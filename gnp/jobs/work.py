@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from gnp.settings import batches_of, epochs_before_penalty, is_evaluated
+from gnp.settings import PROBED_BATCHES, batches_of, epochs_before_penalty, is_due, is_evaluated
 from gnp.settings.gpus import UTILISATION, Gpu
 
 # Bytes beside the checkpoint's tensors: a line of metrics an epoch, and it again in the checkpoint;
@@ -82,6 +82,7 @@ def work_of(config: Mapping[str, Any], train: int, evaluation: int, done: int = 
         off = min(steps, max(0, without - epoch * steps))
         total += _epoch(config, train, off)
     total += _epoch(config, train, 0) * (epochs - warm_up)
+    total += _probe(training, train) * _due(training, "probe_every", done + 1)
     # At its end the training images are evaluated, too.
     return total + Work(evaluated=_evaluations(training, done) * evaluation + train)
 
@@ -89,8 +90,9 @@ def work_of(config: Mapping[str, Any], train: int, evaluation: int, done: int = 
 def checkpoint_bytes(config: Mapping[str, Any], cost: Mapping[str, Any]) -> int:
     """On disk after the run, with the rest of its record."""
     training, of_one = config["training"], cost["flops"]
-    average = 0 if training["ema"] is None else of_one["network"]
-    return int(of_one["checkpoint"] + average) + PER_EPOCH * training["epochs"] + PER_RUN
+    copies = _due(training, "snapshot_every", 0) + (training["ema"] is not None)
+    weights = copies * of_one["network"] if copies else 0
+    return int(of_one["checkpoint"] + weights) + PER_EPOCH * training["epochs"] + PER_RUN
 
 
 def _steps_without_penalty(optimizer: Mapping[str, Any], epochs: int, steps: int) -> int:
@@ -134,6 +136,20 @@ def _epoch(config: Mapping[str, Any], train: int, off: int) -> Work:
         trained=trained + round(share * more),
         updates=steps + averages + round(share * climbs),
     )
+
+
+def _probe(training: Mapping[str, Any], train: int) -> Work:
+    """Two passes over each of a few batches, and a climb between them."""
+    size = training["batch_size"]
+    batches = min(PROBED_BATCHES, batches_of(train, size, training["drop_last"]))
+    images = min(batches * size, train)
+    return Work(drawn=images, trained=2 * images, updates=batches)
+
+
+def _due(training: Mapping[str, Any], name: str, first: int) -> int:
+    """Epochs from ``first`` on after which that is done which is done every so many."""
+    epochs, every = training["epochs"], training.get(name, 0)  # older configs do not name it
+    return sum(is_due(epoch, epochs, every) for epoch in range(first, epochs + 1))
 
 
 def _evaluations(training: Mapping[str, Any], done: int) -> int:

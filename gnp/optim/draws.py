@@ -39,6 +39,12 @@ class RandomState:
         self._generators = [*_of_the_cpu(), *_of_accelerators(devices)]
         self._states = [generator.read() for generator in self._generators]
 
+    def put_back(self) -> None:
+        """The generators are again as they were at that moment."""
+        for generator, state in zip(self._generators, self._states, strict=True):
+            if generator.moved(state, generator.read()):
+                generator.write(state)
+
     @contextmanager
     def replayed(self) -> Iterator[None]:
         seen = [

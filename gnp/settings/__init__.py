@@ -19,10 +19,18 @@ from gnp.settings.run import (
 )
 from gnp.settings.runtime import RuntimeSettings
 from gnp.settings.section import Section, setting
-from gnp.settings.training import TrainingSettings, batches_of, is_evaluated
+from gnp.settings.training import (
+    PROBED_BATCHES,
+    TrainingSettings,
+    batches_of,
+    is_due,
+    is_evaluated,
+    snapshot_epochs,
+)
 from gnp.settings.wandb import WandbSettings
 
 __all__ = [
+    "PROBED_BATCHES",
     "AugmentationSettings",
     "Composed",
     "Config",
@@ -36,12 +44,14 @@ __all__ = [
     "batches_of",
     "checked",
     "epochs_before_penalty",
+    "is_due",
     "is_evaluated",
     "path_of",
     "resolve",
     "run_path",
     "setting",
     "setting_names",
+    "snapshot_epochs",
     "suggest",
     "to_plain",
     "unrecorded",

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -15,17 +15,22 @@ from gnp.settings.section import TYPE_NAMES, Section, expected, section_itself, 
 WIDTH, COLUMN = 100, 44  # characters: a line, and where the help in it begins
 
 
-def offer_help(section: type[Section], **nested: type[Section]) -> None:
+def offer_help(
+    section: type[Section], **nested: type[Section] | Callable[[Mapping[str, Any]], type[Section]]
+) -> None:
     """Make ``${settings_help:}`` in a Hydra help template the settings that are composed, as
-    ``section`` defines them, and below the entries ``nested`` names those of other sections; and
-    ``${choices:…}`` those of some groups."""
+    ``section`` defines them, and below the entries ``nested`` names those of other sections (of one
+    that depends on what is composed: what makes it of that); and ``${choices:…}`` those of some
+    groups."""
 
     def resolver(*, _root_: Container) -> str:
         # The template is in Hydra's own entry: resolving that here would have no end.
         own = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
         values = OmegaConf.to_container(own, resolve=True)
         texts = [settings_help(section, values)]
-        texts += [settings_help(s, values[name], f"{name}.") for name, s in nested.items()]
+        for name, its in nested.items():
+            own_section = its if isinstance(its, type) else its(values[name])
+            texts.append(settings_help(own_section, values[name], f"{name}."))
         return "\n\n".join(texts).replace("$", "$$")  # Hydra fills in a string.Template afterwards
 
     OmegaConf.register_new_resolver("settings_help", resolver, replace=True)

@@ -7,10 +7,23 @@ from pydantic_core import PydanticCustomError
 
 from gnp.settings.section import Section, setting
 
+PROBED_BATCHES = 8  # of an epoch, where ``training.probe_every`` measures
+
 
 def is_evaluated(epoch: int, epochs: int, every: int) -> bool:
     """Whether an evaluation follows this epoch (from 1) of so many, every so many epochs."""
     return epoch == epochs or (every > 0 and epoch % every == 0)
+
+
+def is_due(epoch: int, epochs: int, every: int) -> bool:
+    """Whether what is done every so many epochs, and after the last, is to be done after this
+    one (0: before the first); never with ``every`` = 0."""
+    return every > 0 and is_evaluated(epoch, epochs, every)
+
+
+def snapshot_epochs(epochs: int, every: int) -> list[int]:
+    """Whose weights a run keeps: 0, each so many-th, and the last; none with ``every`` = 0."""
+    return [e for e in range(epochs + 1) if is_due(e, epochs, every)]
 
 
 def batches_of(images: int, batch_size: int, drop_last: bool) -> int:
@@ -46,6 +59,17 @@ class TrainingSettings(Section):
     evaluate_every: int = setting(
         1,
         "epochs between two evaluations; the last epoch is always evaluated, and 0: it alone",
+        ge=0,
+    )
+    probe_every: int = setting(
+        0,
+        "epochs between two measurements of both gradients: norms, cosine, ‖Hv‖, in the metrics; "
+        "0: none",
+        ge=0,
+    )
+    snapshot_every: int = setting(
+        0,
+        "epochs between two kept copies of the weights, the initial and the last ones too; 0: none",
         ge=0,
     )
     drop_last: bool = setting(True, "leave out an epoch's last, smaller batch")

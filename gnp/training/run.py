@@ -14,7 +14,7 @@ import torch
 from gnp.data import DataError, ImageData, batches
 from gnp.interruptions import held_back
 from gnp.optim import average_norm_statistics
-from gnp.settings import Config, is_evaluated, run_path, to_plain, unrecorded
+from gnp.settings import Config, is_due, is_evaluated, run_path, to_plain, unrecorded
 from gnp.tracking import DamagedRecord, RunRecord, WandbMirror, describe_environment
 from gnp.tracking.reading import FinishedRecord
 from gnp.tracking.record import find_finished, refuse_other_data
@@ -35,8 +35,10 @@ from gnp.training.failure import diverged
 from gnp.training.loop import Average, NonFiniteLoss, are_finite, evaluate, train_epoch
 from gnp.training.one_image import check_passes_of_one_image
 from gnp.training.predictions import Predicted, from_state, to_state
+from gnp.training.probe import build_probe
 from gnp.training.progress import RunProgress
 from gnp.training.seeds import stream_seed
+from gnp.training.snapshots import write_snapshot
 from gnp.training.summary import summarise
 
 log = logging.getLogger(__name__)
@@ -154,6 +156,11 @@ class _Run:
         # The compiled module shares the parameters and buffers of self.model.
         self.forward = torch.compile(parallel, backend=backend) if backend else parallel
         self.evaluated = evaluated_network(config, self.model, self.forward, self.optimizer)
+        scaler = self.optimizer.grad_scaler
+        self.probe = build_probe(
+            config, self.model, self.data, self.augmentation, self.autocast,
+            self.memory_format, scaler,
+        )  # fmt: skip
 
     def train(self, lines: list[dict[str, Any]], wandb: WandbMirror | None) -> dict[str, Any]:
         """The epochs after those whose metrics are ``lines``, which get theirs. Returns the
@@ -170,12 +177,15 @@ class _Run:
                 if self.processes.main:
                     progress.step_done(step)
 
+            if self.processes.main and not lines:
+                self._keep_weights(0)
             for epoch in range(len(lines) + 1, epochs + 1):
                 metrics = self._epoch(epoch, step_done)
                 lines.append(metrics)
                 if self.processes.main:
                     self.record.add_metrics(metrics)
                     wandb.log(metrics, step=epoch)
+                    self._keep_weights(epoch)
                     self._save(lines)
                     progress.epoch_done(metrics)
         # Training images as they are, dropout off: beside it, the error shows the gap.
@@ -207,6 +217,7 @@ class _Run:
             "train_loss": train.loss,
             "train_error": train.error,
             **evaluated,
+            **self.probe.measure(epoch),
             "learning_rate": learning_rate,
             "train_seconds": round(trained, 3),
             "seconds": round(time.perf_counter() - started, 3),
@@ -293,6 +304,13 @@ class _Run:
 
     # ------------------------------------------------------------------ state on disk
 
+    def _keep_weights(self, epoch: int) -> None:
+        """Before the checkpoint of the epoch: a run that goes on after it has them."""
+        training = self.config.training
+        if is_due(epoch, training.epochs, training.snapshot_every):
+            self.record.check_place()
+            write_snapshot(self.folder, self.identity, epoch, self.model.state_dict())
+
     def _save(self, lines: list[dict[str, Any]]) -> None:
         scaler = self.optimizer.grad_scaler
         self.record.check_place()
@@ -321,10 +339,10 @@ class _Run:
         """
         state = None
         if self.processes.main:
-            identity = Identity(
+            self.identity = Identity(
                 str(run_path(self.config)), self.record.config_hash, self.data.digest
             )
-            self.checkpoints = Checkpoints(self.folder, identity, self.config.training.epochs)
+            self.checkpoints = Checkpoints(self.folder, self.identity, self.config.training.epochs)
             state = self.checkpoints.load()
         state = self.processes.from_main(state)
         if state is not None:
