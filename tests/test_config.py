@@ -502,7 +502,7 @@ def test_help_shows_choices_of_its_own_and_settings(script, what, groups, others
 
 
 def test_help_lists_the_choices_of_a_further_folder_of_configs(tmp_path):
-    (tmp_path / "experiment/tuned").mkdir(parents=True)
-    (tmp_path / "experiment/tuned/mine.yaml").write_text("# @package _global_\n")
+    (tmp_path / "experiment/own").mkdir(parents=True)
+    (tmp_path / "experiment/own/mine.yaml").write_text("# @package _global_\n")
     done = command("--help", "--config-dir", str(tmp_path))
-    assert "\nexperiment/tuned: mine\n" in done.stdout
+    assert "\nexperiment/own: mine\n" in done.stdout
