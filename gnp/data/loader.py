@@ -43,8 +43,8 @@ def batches(
     generator's state.
 
     Args:
-        drop_last: leave out the last N mod B images of the order ("Fidelity" in the README), or
-            give them as a smaller batch.
+        drop_last: leave out the last N mod B images of the order ("Fidelity" in
+            configs/README.md), or give them as a smaller batch.
         share: size of a batch → its rows that are yielded. A batch is always drawn and augmented
             as a whole, so that several processes that take a share each see together what one
             would see alone.

@@ -4,7 +4,7 @@ GNP evaluates each batch at two points. Unless it is stopped, the second pass ch
 buffers again (running statistics count the batch twice, the second time at weights that nobody
 keeps; a queue takes it in twice), and dropout draws another mask, so that g2 − g1 measures noise
 instead of curvature. The official code takes running statistics from the first pass and replays its
-draws ("Fidelity" in the README).
+draws ("Fidelity" in configs/README.md).
 
 Layers whose backward pass is not the derivative of their forward pass (Shake-Shake, ShakeDrop)
 have an attribute ``true_gradient``; ``true_gradients`` switches all of them.

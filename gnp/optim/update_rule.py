@@ -34,7 +34,7 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
 def climb_scale(norm: Tensor, r: float | Tensor, epsilon: float | Tensor = 0.0) -> Tensor:
     """r/(‖g‖ + ε), or 0 where that is not finite: a flat point has no direction to climb in.
 
-    (The official code divides without this guard and gives NaN; see "Fidelity" in the README.)
+    (The official code divides without this guard and gives NaN: configs/README.md, "Fidelity".)
     """
     scale = r / (norm + epsilon)
     return torch.where(scale.isfinite(), scale, torch.zeros_like(scale))

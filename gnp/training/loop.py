@@ -245,7 +245,7 @@ def evaluate(
 
 
 def cosine(total_steps: int, every: int = 1, warmup_steps: int = 0) -> Callable[[int], float]:
-    """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) ("Fidelity" in the README).
+    """Factor on the learning rate at a step: ½(1 + cos(π·t/T)) ("Fidelity" in configs/README.md).
 
     Args:
         total_steps: T, where the factor is 0.
