@@ -110,6 +110,7 @@ def test_where_the_server_is_killed_its_children_fail_and_the_others_get_a_new_o
     child = """
         if not (Path(settings["root"]) / "killed").exists():
             (Path(settings["root"]) / "killed").touch()
+            time.sleep(3)  # until the server has told the pool of it; else it is started again
             os.kill(os.getppid(), 9)
             time.sleep(3600)
         print("went on")

@@ -81,7 +81,7 @@ class Child:
                 break
             except (EOFError, ConnectionError):
                 # A server that was killed can be asked until the system has taken it apart; then
-                # Python starts another one.
+                # Python starts another one. A child that it had forked has ended with it.
                 if not left:
                     raise
                 time.sleep(BETWEEN_STARTS)
