@@ -113,6 +113,17 @@ def append(path: str | Path, text: str) -> None:
             raise
 
 
+def end_of(path: str | Path, size: int) -> str:
+    """The text in the last ``size`` bytes of a file, whatever they are; "" where it cannot be
+    read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def bring_to_disk(file: IO[bytes]) -> None:
     """``fsync``, where the file system has it: some network and FUSE file systems do not."""
     try:

@@ -106,7 +106,7 @@ def known_in_tables() -> dict[str, Known]:
     for file in sorted((CONFIGS / "table").glob("*.yaml")):
         composed = compose("reproduce_table", [f"table={file.stem}"])
         specs.append(TableSpec.from_config(composed["table"]))
-    return known_cells(specs)
+    return known_cells(specs, [file.stem for file in (CONFIGS / "fidelity").glob("*.yaml")])
 
 
 def pictures_of_data() -> Any:

@@ -17,7 +17,7 @@ from gnp.report.differing import differing
 from gnp.report.figures import embedded
 from gnp.report.index import NoResults, index_page, read_root
 from gnp.report.page import Column, Page, Row, Section, Table, Text, link, slug, to_html
-from gnp.report.runs import end_of
+from gnp.report.runs import last_lines
 from gnp.report.scale import Scale, around, round_step
 from gnp.report.whiskers import Whisker, picture
 from gnp.tables import Run, collect, write_outputs
@@ -144,11 +144,11 @@ def test_a_page_says_what_failed_with_the_end_of_its_log(tmp_path):
 
 
 def test_the_end_of_a_log_is_what_a_terminal_would_show(tmp_path):
-    assert end_of(tmp_path / "none.txt") == ""
+    assert last_lines(tmp_path / "none.txt") == ""
     (tmp_path / "log.txt").write_bytes(b"x" * 50_000 + b"\nstep 1\rstep 2\rstep 3\r\n\n\xff\n")
-    assert end_of(tmp_path / "log.txt").splitlines()[1:] == ["step 3", "�"]
+    assert last_lines(tmp_path / "log.txt").splitlines()[1:] == ["step 3", "�"]
     (tmp_path / "log.txt").write_text("\n".join(map(str, range(100))))
-    assert end_of(tmp_path / "log.txt").splitlines() == [str(n) for n in range(85, 100)]
+    assert last_lines(tmp_path / "log.txt").splitlines() == [str(n) for n in range(85, 100)]
 
 
 def test_a_run_with_another_config_is_left_out_and_not_called_missing(tmp_path):

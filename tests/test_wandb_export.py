@@ -143,7 +143,8 @@ def test_the_published_value_and_the_difference_stand_in_the_summary(tmp_path):
 
 
 def test_a_cell_is_known_at_every_fidelity_and_to_every_table():
-    known = known_cells([spec(), spec(name="other", published=None)])
+    specs = [spec(), spec(name="other", published=None)]
+    known = known_cells(specs, ["paper", "official"])
     assert known["e/d-basic/gnp"].tables == ("small", "other")
     assert known["e/d-basic/gnp"].published.error > 0
     assert known["e/d-basic/gnp-official"] == known["e/d-basic/gnp"]

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gnp.files import end_of
 from gnp.jobs.check import check_records
 from gnp.jobs.costs import ask_costs
 from gnp.jobs.finished import Records
@@ -276,12 +277,7 @@ def how_far(folder: Path) -> tuple[str, int, str]:
 def _last_complaint(log: Path) -> str:
     """What the training script said at the end of its last start; "" if it said nothing, as where
     it was killed, or was stopped."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, log.stat().st_size - LOG_BYTES))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    text = end_of(log, LOG_BYTES)
     lines = [line.strip() for line in text.splitlines() if line.strip()][-MESSAGE_LINES:]
     own = [number for number, line in enumerate(lines) if line.startswith(SCRIPT)]
     if own:

@@ -11,6 +11,7 @@
     momentum.py      the climb along the base's momentum
     mix.py           the mix, and what stands in it for g1
     passes.py        what must not happen twice: buffers.py, draws.py
+    unknown_norms.py batch norms that the optimizer was not told of
     loss_scale.py    GradScaler's, or none
     processes.py     DDP's, or one
     pieces.py        a batch as one piece or several

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from gnp.jobs.plan import DAMAGED, FAILED, FINISHED, MISSING, STARTED, how_far
+from gnp.files import end_of
+from gnp.jobs.plan import DAMAGED, FAILED, FINISHED, LOG_BYTES, MISSING, STARTED, how_far
 from gnp.jobs.pool import LOG
 from gnp.report.numbers import MISSING as NOTHING
 from gnp.report.page import Column, Definition, Output, Part, Row, Section, Table, Text, link
@@ -31,7 +32,7 @@ FILES = {
     "predictions": PREDICTIONS,
     "log": LOG,
 }
-LOG_BYTES, LOG_LINES = 20_000, 15  # of its end
+LOG_LINES = 15  # of its end
 
 NUMBERS = ("best epoch", "best error†, %", "fit error, %", "epochs", "seconds")
 COLUMNS = [
@@ -160,17 +161,14 @@ def unfinished(path: Path, folder: Path, damage: str = "") -> Unfinished:
         state, why = DAMAGED, damage
     elif state == MISSING and (folder / CONFIG).exists():  # it begins anew, but it was begun
         state = STARTED
-    return Unfinished(path, state, epochs, why, "" if state == MISSING else end_of(folder / LOG))
+    return Unfinished(
+        path, state, epochs, why, "" if state == MISSING else last_lines(folder / LOG)
+    )
 
 
-def end_of(log: Path) -> str:
+def last_lines(log: Path) -> str:
     """The last lines that a run printed; "" where there is no log."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, log.stat().st_size - LOG_BYTES))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    text = end_of(log, LOG_BYTES)
     # A progress bar overwrites its line: what it said last stays.
     said = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
     return "\n".join([line for line in said if line][-LOG_LINES:])

@@ -63,6 +63,11 @@ class Method(Section):
         return self.name or self.optimizer
 
     @property
+    def lacks_a_name(self) -> bool:
+        """Its runs would lie where those of the optimizer without settings do."""
+        return bool(self.settings) and not self.name
+
+    @property
     def further(self) -> list[str]:
         return shlex.split(self.settings)
 
@@ -158,7 +163,7 @@ class TableSettings(Series):
             if column.seeds is not None and column.seeds < 1:
                 raise self._wrong(f"column {column.label} has seeds={column.seeds}")
         for method in (method for part in self.parts.values() for method in part.methods):
-            if method.settings and not method.name:
+            if method.lacks_a_name:
                 raise self._wrong(
                     f"method {method.label} has settings and needs a name, or its runs would lie "
                     f"where {method.optimizer}'s do"

@@ -92,7 +92,7 @@ def _listed() -> str:
 
 
 def _wrong_settings(method: TunedMethod) -> str | None:
-    if method.settings and not method.name:
+    if method.lacks_a_name:
         return f"settings need a name, or its runs would lie where {method.optimizer}'s do"
     tuned = [f"optimizer.{name}" for name in method.ranges]
     for one in parsed(method.further):

@@ -26,6 +26,7 @@ from torch.nn.functional import cross_entropy
 
 from gnp.data import Augmentation, ImageData, batches
 from gnp.optim import RandomState, kept_buffers, true_gradients
+from gnp.optim.update_rule import climb_scale
 from gnp.settings import PROBED_BATCHES, Config, is_due
 from gnp.training.loop import Autocast
 from gnp.training.seeds import stream_seed
@@ -92,8 +93,7 @@ class GradientProbe:
         draws = RandomState([self._device])
         g1 = self._gradient(images, targets)
         length = norm(g1)
-        scale = torch.where(length > 0, self._r / length, 0.0)  # a flat point: no climb
-        with moved(self._params, g1, scale):
+        with moved(self._params, g1, climb_scale(length, self._r)):
             draws.put_back()
             g2 = self._gradient(images, targets)
         second = norm(g2)

@@ -7,9 +7,9 @@ order in ρ the maximum lies there.
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from gnp.optim.update_rule import climb_scale
 from gnp.studies.why.measuring.loss import BatchLoss
 from gnp.training.vectors import Vector, moved, norm
 
@@ -38,5 +38,5 @@ def rise(loss: BatchLoss, step: Sequence[Tensor], before: float) -> float:
 
 
 def _scaled(vector: Sequence[Tensor], rho: float, length: Tensor) -> Vector:
-    scale = torch.where(length > 0, rho / length, 0.0)
+    scale = climb_scale(length, rho)
     return [(v * scale).to(v.dtype) for v in vector]

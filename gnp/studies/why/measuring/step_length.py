@@ -11,7 +11,7 @@ from typing import Any
 from gnp.studies.why.measuring.gates import changed, gates_of
 from gnp.studies.why.measuring.looked_at import LookedAt
 from gnp.studies.why.measuring.loss import BatchLoss, cosine
-from gnp.training.vectors import Vector, moved, norm
+from gnp.training.vectors import Vector, difference, moved, norm
 
 
 def measure(look: LookedAt, epoch: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def over(loss: BatchLoss, exact: Vector, lengths: Sequence[float]) -> list[tuple
     first, found = loss.gradient(), []
     for r in lengths:
         quotient = difference_quotient(loss, first, r)
-        error = [d - e for d, e in zip(quotient, exact, strict=True)]
-        found.append(((norm(error) / norm(exact)).item(), cosine(quotient, exact)))
+        error = norm(difference(quotient, exact))
+        found.append(((error / norm(exact)).item(), cosine(quotient, exact)))
     return found
 
 
