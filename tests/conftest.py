@@ -72,6 +72,28 @@ def tiny(compose_train):
     return lambda *overrides: validate(compose_train([*settings, *overrides]))
 
 
+@pytest.fixture
+def run_stopped_in(monkeypatch):
+    """run_stopped_in(config, epoch): a run that Ctrl-C ends when it has trained that epoch, and
+    not yet evaluated it."""
+    from gnp.training import run as module
+
+    def run(config, epoch):
+        real = module._Run._evaluation
+
+        def evaluation(self, at):
+            if at == epoch:
+                raise KeyboardInterrupt
+            return real(self, at)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module._Run, "_evaluation", evaluation)
+            with pytest.raises(KeyboardInterrupt):
+                module.run(config)
+
+    return run
+
+
 def augmentation(**settings):
     """An Augmentation with these settings, all others off."""
     from gnp.data import Augmentation

@@ -80,20 +80,10 @@ def test_the_average_is_evaluated_and_training_does_not_see_it(config_of):
     assert summary["final"]["fit_loss"] != plain["final"]["fit_loss"]
 
 
-def test_a_run_that_was_stopped_goes_on_bit_for_bit(config_of, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(config_of, run_stopped_in):
     whole, stopped = (config_of(name, "training.ema=0.8") for name in ("whole", "stopped"))
     run(whole)
-    real = run_module._Run._evaluation
-
-    def evaluation(self, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return real(self, epoch)
-
-    monkeypatch.setattr(run_module._Run, "_evaluation", evaluation)
-    with pytest.raises(KeyboardInterrupt):
-        run(stopped)
-    monkeypatch.undo()
+    run_stopped_in(stopped, 2)
     run(stopped)
     assert numbers(whole) == numbers(stopped)
     ends = [read_checkpoint(folder_of(c) / "checkpoint.pt")["ema"] for c in (whole, stopped)]

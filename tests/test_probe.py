@@ -242,21 +242,11 @@ def test_snapshots_are_the_weights_of_their_epochs(config_of):
         weights(2)
 
 
-def test_a_run_that_goes_on_has_the_same_snapshots_and_numbers(config_of, monkeypatch):
+def test_a_run_that_goes_on_has_the_same_snapshots_and_numbers(config_of, run_stopped_in):
     settings = ["training.epochs=4", "training.snapshot_every=1", "training.probe_every=1"]
     whole, stopped = (config_of(name, *settings) for name in ("whole", "stopped"))
     run(whole)
-    real = run_module._Run._evaluation
-
-    def evaluation(self, epoch):
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return real(self, epoch)
-
-    monkeypatch.setattr(run_module._Run, "_evaluation", evaluation)
-    with pytest.raises(KeyboardInterrupt):
-        run(stopped)
-    monkeypatch.undo()
+    run_stopped_in(stopped, 3)
     run(stopped)
     kinds = [{k: v for k, v in line.items() if "seconds" not in k} for line in lines_of(whole)]
     assert kinds == [
