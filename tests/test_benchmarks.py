@@ -73,9 +73,11 @@ def test_starts_and_growth_are_measured_on_real_runs_and_records(tmp_path):
     assert starts["a tiny run, a process"]["in imports of torch"] > 0
     assert starts["a run in a pool, to the first epoch"]["seconds"] > 0
     growth = json.loads((tmp_path / "growth.json").read_text())["results"]
-    scripts = {"reproduce_table.py", "render_table.py", "list_runs.py"}
+    processes = {"reproduce_table.py", "render_table.py", "list_runs.py", "import torch"}
     assert {part: set(measured) for part, measured in growth.items()} == {
-        "6 records": scripts,
-        "60 records": scripts,
+        "6 records": processes,
+        "60 records": processes,
     }
-    assert all(n["MB"] > 0 for measured in growth.values() for n in measured.values())
+    for measured in growth.values():
+        assert all(n["MB"] > 0 for n in measured.values())
+        assert all(n["lowest"] <= n["seconds"] <= n["highest"] for n in measured.values())

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from gnp.benchmarks.results import Measured, markdown_table
+from gnp.benchmarks.timing import spread
 from gnp.tracking.checksums import file_checksum, with_checksum
 from gnp.tracking.compare import config_hash
 from gnp.tracking.reading import (
@@ -38,42 +39,46 @@ print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 TINY = ["dataset.synthetic_train_per_class=10", "dataset.synthetic_test_per_class=10"]
 TINY += ["wandb.mode=disabled"]
 TABLE = ["table=quickstart", "device=cpu"]
+TORCH = "import torch"
 
 
 def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
-    """With ``arguments.records`` records, and with ten times as many."""
+    """With ``arguments.records`` records, ``arguments.rounds`` times, and once with ten times as
+    many."""
     results: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         trained, grown = Path(place, "trained"), Path(place, "grown")
         train_one_of_each_cell(trained, TINY)
-        for wanted in (arguments.records, 10 * arguments.records):
+        for wanted, rounds in ((arguments.records, arguments.rounds), (10 * arguments.records, 1)):
             seeds = -(-wanted // 6)
             count = multiply(trained, grown, seeds)
-            results[f"{count} records"] = read_by_scripts(grown, seeds, TINY)
+            results[f"{count} records"] = read_by_scripts(grown, seeds, TINY, rounds)
     rows = [
-        [script, part, f"{n['seconds']:.1f}", f"{1000 * n['seconds'] / int(part.split()[0]):.2f}",
+        [process, part, f"{n['seconds']:.1f}", f"{n['lowest']:.1f}–{n['highest']:.1f}",
+         f"{1000 * n['seconds'] / int(part.split()[0]):.2f}" if process != TORCH else "",
          f"{n['MB']:.0f}"]
-        for part, scripts in results.items()
-        for script, n in scripts.items()
+        for part, processes in results.items()
+        for process, n in processes.items()
     ]  # fmt: skip
     note = (
-        "Scripts as processes, once each, with records of 17 epochs in the quickstart's six cells. "
-        "reproduce_table.py finds nothing missing, compares the data and renders. MB: the peak of "
-        "resident memory, of what it starts too."
+        f"Processes, the median of {arguments.rounds} in turns with the fewer records and one with "
+        "the more; records of 17 epochs in the quickstart's six cells. reproduce_table.py finds "
+        "nothing missing, compares the data and renders. import torch says how fast the machine "
+        "is just then. MB: the peak of resident memory, of what it starts too."
     )
     return Measured(
         "What many records cost",
         results,
-        markdown_table(["", "", "seconds", "ms a record", "MB"], rows),
+        markdown_table(["", "", "seconds", "range", "ms a record", "MB"], rows),
         note,
-        ["seconds", "MB"],
+        ["seconds", "lowest", "highest", "MB"],
     )
 
 
 def train_one_of_each_cell(root: Path, overrides: Sequence[str]) -> None:
     """The quickstart's cells, a seed of each: what the records are copies of."""
     command = [*TABLE, f"root={root}", "table.seeds=[0]", f"overrides={list(overrides)}"]
-    _run("reproduce_table.py", command)
+    _run([str(SCRIPTS / "reproduce_table.py"), *command])
 
 
 def multiply(trained: Path, root: Path, seeds: int) -> int:
@@ -112,21 +117,31 @@ def _write(
 
 
 def read_by_scripts(
-    root: Path, seeds: int, overrides: Sequence[str]
+    root: Path, seeds: int, overrides: Sequence[str], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """{script: {"seconds", "MB" at its peak}} with the records below ``root``. A table that has all
-    its runs starts, trains nothing and renders."""
+    """{process: {"seconds", "lowest", "highest", "MB" at its peak}} with the records below
+    ``root``, in turns. A table that has all its runs starts, trains nothing and renders."""
     table = [*TABLE, f"root={root}", f"table.seeds={list(range(seeds))}"]
     table.append(f"overrides={list(overrides)}")
-    return {
-        "reproduce_table.py": _run("reproduce_table.py", table),
-        "render_table.py": _run("render_table.py", table),
-        "list_runs.py": _run("list_runs.py", [str(root)]),
+    processes = {
+        "reproduce_table.py": [str(SCRIPTS / "reproduce_table.py"), *table],
+        "render_table.py": [str(SCRIPTS / "render_table.py"), *table],
+        "list_runs.py": [str(SCRIPTS / "list_runs.py"), str(root)],
+        TORCH: ["-c", TORCH],
     }
+    seconds: dict[str, list[float]] = {name: [] for name in processes}
+    megabytes = dict.fromkeys(processes, 0.0)
+    for _ in range(rounds):
+        for name, command in processes.items():
+            taken, peak = _run(command)
+            seconds[name].append(taken)
+            megabytes[name] = max(megabytes[name], peak)
+    return {name: {**spread(seconds[name]), "MB": megabytes[name]} for name in processes}
 
 
-def _run(script: str, arguments: Sequence[str]) -> dict[str, float]:
-    command = [sys.executable, "-S", "-c", CHILD, sys.executable, str(SCRIPTS / script)]
-    done = subprocess.run([*command, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+def _run(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds, and MB at the peak."""
+    child = [sys.executable, "-S", "-c", CHILD, sys.executable, *command]
+    done = subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True)
     seconds, kilobytes = map(float, done.stdout.split())
-    return {"seconds": seconds, "MB": kilobytes / 1024}
+    return seconds, kilobytes / 1024

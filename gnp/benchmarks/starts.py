@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from gnp.benchmarks.results import Measured, markdown_table
-from gnp.benchmarks.timing import ratios, take_turns
+from gnp.benchmarks.timing import ratios, spread, take_turns
 from gnp.benchmarks.training_step import compose_run
 from gnp.jobs import Pool, Slot, cpu_slots
 from gnp.jobs.job import Job
@@ -46,12 +46,12 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
     pool = in_a_pool(list(spec.runs()), preload, cpu_slots(1, 1)[0])
     torch_alone = seconds["import torch"]
     numbers = {
-        "import torch, a process": _of(torch_alone),
+        "import torch, a process": spread(torch_alone),
         "a tiny run, a process": {
-            **_of(seconds["a run"]),
+            **spread(seconds["a run"]),
             "in imports of torch": statistics.median(ratios(seconds["a run"], torch_alone)),
         },
-        **{f"a run in a pool, {name}": _of(own) for name, own in pool.items()},
+        **{f"a run in a pool, {name}": spread(own) for name, own in pool.items()},
     }
     rows = [
         [
@@ -75,14 +75,6 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
         note,
         ["seconds", "lowest", "highest", "in imports of torch"],
     )
-
-
-def _of(seconds: Sequence[float]) -> dict[str, float]:
-    return {
-        "seconds": statistics.median(seconds),
-        "lowest": min(seconds),
-        "highest": max(seconds),
-    }
 
 
 def alone(rounds: int) -> dict[str, list[float]]:

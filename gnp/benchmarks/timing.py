@@ -52,5 +52,14 @@ def to_baseline(own: Sequence[float], baseline: Sequence[float]) -> dict[str, fl
     }
 
 
+def spread(seconds: Sequence[float]) -> dict[str, float]:
+    """The median, lowest and highest of the rounds."""
+    return {
+        "seconds": statistics.median(seconds),
+        "lowest": min(seconds),
+        "highest": max(seconds),
+    }
+
+
 def ratios(left: Sequence[float], right: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(left, right, strict=True)]
