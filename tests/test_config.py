@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from collections import defaultdict
 
 import pytest
 import torch
@@ -29,7 +30,11 @@ from gnp.settings import (
     validate,
 )
 from gnp.settings.section import choices_of
+from gnp.studies import StudySpec
+from gnp.studies.why.spec import spec_class
 from gnp.tables import TableSpec
+from gnp.tracking.compare import config_difference
+from gnp.tuning import TuningSpec
 
 
 def choices(group):
@@ -181,6 +186,34 @@ def test_every_table_names_runs_that_exist(name):
         for settings, path in first_runs(name).items():
             if all(settings not in runs for runs in later):
                 assert str(run_path(resolve(compose("train", list(settings))))) == path
+
+
+SERIES = {  # script: its group, the class of what it composes there
+    "reproduce_table": ("table", lambda composed: TableSpec),
+    "parameter_study": ("study", lambda composed: StudySpec),
+    "tune": ("tuning", lambda composed: TuningSpec),
+    "why_it_works": ("why", spec_class),
+}
+
+
+def test_no_two_series_want_different_runs_in_one_place():
+    """Else one of two commands that are given one after another is refused."""
+    wanted = defaultdict(dict)  # place: {settings: names of the series}
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        for script, (group, class_of) in SERIES.items():
+            for name in choices(group):
+                composed = compose(script, [f"{group}={name}"])[group]
+                spec = class_of(composed).from_config(composed)
+                for run in spec.runs():
+                    settings = (*run.settings(), *spec.overrides)
+                    wanted[run.path].setdefault(settings, []).append(f"{group}={name}")
+        assert any(len(series) > 1 for by in wanted.values() for series in by.values())
+        # One seed stands for all of a cell, and the same settings need no composition.
+        cells = {path.parent: by for path, by in wanted.items() if len(by) > 1}
+        for path, by in cells.items():
+            first, *others = (to_plain(resolve(compose("train", [*LEAN, *s]))) for s in by)
+            for settings, other in zip(list(by)[1:], others, strict=True):
+                assert not config_difference(other, first), (path, by[settings])
 
 
 def test_every_table_with_published_values_finds_one_for_each_cell(tmp_path):
