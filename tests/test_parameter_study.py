@@ -218,7 +218,7 @@ def test_markdown_has_numbers_dashes_notes_and_the_missing_commands(study):
     lines = to_markdown(study).splitlines()
     assert "| α | r = 0.01 | r = 0.1 |" in lines
     assert "| 0 (standard scheme) | 6.50 ± 0.71 (2) | 6.50 ± 0.71 (2) |" in lines
-    assert "| 0.8 | 5.25 ± 0.35 (2) | **4.30 ± 0.42 (2)** |" in lines
+    assert "| 0.8 | 5.25 ± 0.35 (2) | 4.30 ± 0.42 (2) ★ |" in lines
     assert "| 1 (SAM) | 5.20 (1 of 2) | — |" in lines
     assert "Made up for a test." in lines
     assert "α = 0 does not depend on r: its runs are made once and stand for every r." in lines

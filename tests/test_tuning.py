@@ -228,7 +228,7 @@ def test_outputs_say_every_trial(tmp_path):
     assert [line["mean_error"] for line in lines] == ["5", "4", "", "3", "6", "7"]
     assert lines[0]["r"] == ""
     markdown = to_markdown(tuning)
-    assert "**3.00 (1)**" in markdown
+    assert "3.00 (1) ★" in markdown
     assert "No test image was used." in markdown
     folder = tmp_path / "tunings/small"
     written = {str(path.relative_to(folder)): path for path in write_outputs(tuning)}

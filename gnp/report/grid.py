@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """A printed number; ``best`` sets it in bold."""
+    """A printed number; ``best`` sets it in bold, which says that it is decided to be best."""
 
     text: str
     best: bool = False
@@ -29,3 +29,8 @@ class Grid:
     lines: list[Line]
     label_columns: int
     groups: list[str] | None = None
+
+
+def starred(text: str, chosen: bool) -> str:
+    """With a star where a number was chosen for being the lowest, which decides nothing."""
+    return f"{text} ★" if chosen else text

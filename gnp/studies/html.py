@@ -15,7 +15,7 @@ CURVES = (
     "are ± one standard deviation. Star: the lowest mean of all, chosen on those very images."
 )
 SQUARES = (
-    "The same means as colours; the lowest is framed, and set in bold. An arrow at the scale: some "
+    "The same means as colours; the lowest is framed. An arrow at the scale: some "
     "are higher than its end."
 )
 

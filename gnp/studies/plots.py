@@ -153,13 +153,12 @@ def _cell(axis: Axes, x: int, y: int, study: StudyResult, r: float, alpha: float
         return
     red, green, blue, _ = image.to_rgba(result.error.mean)
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.42  # perceived lightness (ITU-R BT.601)
-    best = study.is_best(result)
     spread = "" if result.error.std is None else f"\n± {result.error.std:.2f}"
     axis.text(
         x, y, f"{result.error.mean:.2f}{spread}", ha="center", va="center", linespacing=1.15,
-        color="white" if dark else BLACK, weight="bold" if best else "normal",
+        color="white" if dark else BLACK,
     )  # fmt: skip
-    if best:
+    if study.is_best(result):
         axis.add_patch(
             Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False, ec=FRAME, lw=2.2, zorder=3)
         )

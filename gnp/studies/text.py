@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from gnp.report.files import csv_text
-from gnp.report.grid import Entry, Grid, Line
+from gnp.report.grid import Entry, Grid, Line, starred
 from gnp.report.markdown import page
 from gnp.report.numbers import format_statistic, unrounded_statistic
 from gnp.report.terminal import grid_table
@@ -20,8 +20,8 @@ def notes(study: StudyResult) -> list[str]:
     lines = [
         spec.note,
         f"{study.evaluated.capitalize()} error in % of the last epoch's weights: mean ± sample "
-        f"standard deviation (number of seeds), seeds {', '.join(map(str, spec.seeds))}. Bold: the "
-        f"lowest mean, which was chosen on those very images.",
+        f"standard deviation (number of seeds), seeds {', '.join(map(str, spec.seeds))}. ★: the "
+        f"lowest mean, which was chosen on those very images; not that it differs from others.",
         "Every point has the learning rate and the decay of the experiment's GNP recipe, α = 0 and "
         "α = 1 too, so that only r and α differ; a table's SGD and SAM have rates of their own.",
     ]
@@ -37,7 +37,7 @@ def make_grid(study: StudyResult) -> Grid:
     for alpha in spec.alpha:
         results = [study.at(r, alpha) for r in spec.r]
         entries = [
-            Entry(format_statistic(result.error, len(spec.seeds)), study.is_best(result))
+            Entry(starred(format_statistic(result.error, len(spec.seeds)), study.is_best(result)))
             for result in results
         ]
         lines.append(Line([ALPHA_NAMES.get(alpha, number(alpha))], entries))

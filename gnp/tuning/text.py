@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from gnp.report.files import csv_text
-from gnp.report.grid import Entry, Grid, Line
+from gnp.report.grid import Entry, Grid, Line, starred
 from gnp.report.markdown import page
 from gnp.report.numbers import MISSING, format_statistic, unrounded_statistic
 from gnp.report.terminal import grid_table
@@ -25,7 +25,7 @@ def notes(tuning: TuningResult) -> list[str]:
         f"within the ranges; seeds {', '.join(map(str, spec.seeds))}. Error in %, loss in nats, "
         f"both of {held_out}, with the last epoch's weights; fit: error in % on the training "
         f"images, not augmented. No test image was used.",
-        f"Bold: what is chosen, the lowest validation {by}. It is the best of {spec.trials}, so it "
+        f"★: what is chosen, the lowest validation {by}. It is the best of {spec.trials}, so it "
         f"is no estimate of its error on new images, nor is the difference between two methods' "
         f"best one.",
         *_unfinished(tuning),
@@ -52,7 +52,8 @@ def _line(tuning: TuningResult, result: TrialResult, names: list[str]) -> Line:
     best = tuning.chosen.get(result.trial.name) is result
     loss = MISSING if result.loss is None else f"{result.loss.mean:.3f}"
     fit = MISSING if result.fit is None else f"{result.fit.mean:.2f}"
-    entries = [Entry(format_statistic(result.error, seeds), best), Entry(loss), Entry(fit)]
+    error = format_statistic(result.error, seeds)
+    entries = [Entry(starred(error, best)), Entry(loss), Entry(fit)]
     return Line([str(result.trial.index), *(number(values[name]) for name in names)], entries)
 
 
