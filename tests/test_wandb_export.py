@@ -351,6 +351,7 @@ def test_errors_are_drawn_over_the_epoch_by_method_with_bands_over_seeds(tmp_pat
         ([(0.1, 0.8), (0.2, 0.8)], False),
         ([(0.1, 0.8), (0.1, 1.0)], False),
         ([(0.0, 0.0), (0.1, 0.8)], False),  # the base optimizer and one penalty
+        ([(0.0, 0.0), (0.1, 1.0), (0.2, 0.8)], False),  # SAM and GNP, each with its own r
         ([(0.1, 0.8), (0.2, 0.8), (0.1, 1.0)], True),
     ],
 )

@@ -42,8 +42,10 @@ class Place:
 
     @property
     def has_grid(self) -> bool:
-        """Whether its runs are a study of r and α: some of both, with one penalty at least."""
-        return all(len({p[axis] for p in self.points if p[0] * p[1]}) > 1 for axis in (0, 1))
+        """Whether its runs are a study of r and α: several α with one r, and several r with one α.
+        SAM and GNP, each with an r of its own, are none."""
+        climbs = [point for point in self.points if point[0] * point[1]]
+        return all(len(climbs) > len({point[axis] for point in climbs}) for axis in (0, 1))
 
 
 @dataclass(frozen=True)
