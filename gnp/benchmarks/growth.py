@@ -127,6 +127,7 @@ def read_by_scripts(
         "reproduce_table.py": [str(SCRIPTS / "reproduce_table.py"), *table],
         "render_table.py": [str(SCRIPTS / "render_table.py"), *table],
         "list_runs.py": [str(SCRIPTS / "list_runs.py"), str(root)],
+        "report.py": [str(SCRIPTS / "report.py"), f"root={root}"],
         TORCH: ["-c", TORCH],
     }
     seconds: dict[str, list[float]] = {name: [] for name in processes}
