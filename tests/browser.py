@@ -31,6 +31,49 @@ TOO_WIDE = """(print) => {
       found.push((box.getAttribute("aria-labelledby") || box.tagName) + " " + box.scrollWidth);
   return found;
 }"""
+# Text that runs out of what it stands in, or over other text. What a region that scrolls hides does
+# not count. Lines have room between them: boxes of letters meet only where something is wrong.
+OVERPRINTED = """() => {
+  const found = new Set(), said = (text) => JSON.stringify(text.trim().slice(0, 60));
+  for (const box of document.querySelectorAll("th, td, caption, p, h1, h2, h3, li, dt, dd, button"))
+    if (box.clientWidth && box.scrollWidth > box.clientWidth + 1)
+      found.add(`runs out of its ${box.tagName}: ${said(box.textContent)}`);
+  const clips = new Map();
+  const clip = (element) => {  // what is seen of the things in an element
+    if (element === null) return [-Infinity, -Infinity, Infinity, Infinity];
+    if (!clips.has(element)) {
+      let [left, top, right, bottom] = clip(element.parentElement);
+      if (getComputedStyle(element).overflow !== "visible") {
+        const own = element.getBoundingClientRect();
+        left = Math.max(left, own.left); right = Math.min(right, own.right);
+        top = Math.max(top, own.top); bottom = Math.min(bottom, own.bottom);
+      }
+      clips.set(element, [left, top, right, bottom]);
+    }
+    return clips.get(element);
+  };
+  const boxes = [], range = document.createRange();
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = texts.nextNode()); ) {
+    if (!text.data.trim()) continue;
+    const [left, top, right, bottom] = clip(text.parentElement);
+    range.selectNodeContents(text);
+    for (const own of range.getClientRects()) {
+      const box = { text, left: Math.max(left, own.left), right: Math.min(right, own.right),
+                    top: Math.max(top, own.top), bottom: Math.min(bottom, own.bottom) };
+      if (box.right - box.left > 1 && box.bottom - box.top > 1) boxes.push(box);
+    }
+  }
+  boxes.sort((a, b) => a.top - b.top);
+  boxes.forEach((a, i) => {
+    for (let j = i + 1; j < boxes.length && boxes[j].top < a.bottom - 3; j++) {
+      const b = boxes[j], width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      if (width > 2 && Math.min(a.bottom, b.bottom) - b.top > 3)
+        found.add(`${said(a.text.data)} over ${said(b.text.data)}`);
+    }
+  });
+  return [...found];
+}"""
 CHROMIUM = os.environ.get("GNP_CHROMIUM")
 
 
@@ -79,6 +122,7 @@ def wrong_with(browser, file: Path, pictures: Path | None = None) -> list[str]:
             page.emulate_media(media=medium, color_scheme=scheme)
             wide = page.evaluate(TOO_WIDE, medium == "print")
             complaints += [f"too wide: {what}" for what in wide]
+            complaints += [f"overprinted: {what}" for what in page.evaluate(OVERPRINTED)]
             if (script := axe()) is not None:
                 page.evaluate(script.read_text())
                 complaints += _violations(page.evaluate("axe.run()"))
