@@ -5,7 +5,7 @@ Skipped where playwright or its browser is not installed; tests/browser.py says 
 from pathlib import PurePath
 
 import pytest
-from browser import OVERPRINTED, VIEWS, axe, browser, opened, wrong_with
+from browser import OVERPRINTED, VIEWS, Complaint, axe, browser, checked, opened, wrong_with
 from records import PART, add_predictions, predictions, write_record
 from test_report import recorded, rendered, write_index
 
@@ -97,11 +97,16 @@ def test_what_is_wrong_is_noticed(chromium, tmp_path):
         "<!doctype html><html><body style='width: 3000px'><img src='https://example.org/x.png'>"
         "<p style='color: #eee'>pale</p><script>console.log('said'); none()</script></body></html>"
     )
-    found = " ".join(wrong_with(chromium, file))
+    found = " ".join(map(str, wrong_with(chromium, file)))
     for what in ("request: https://example.org", "console: said", "error: none", "too wide"):
         assert found.count(what) >= len(VIEWS)
     if axe() is not None:
         assert "axe: color-contrast" in found
+    *lines, counted = checked(chromium, [file], None)
+    assert f"{file}: {len([x for x in lines if isinstance(x, Complaint)])} found" in lines
+    for what in ("errors of scripts", "requests", "things too wide"):
+        assert f", {len(VIEWS)} {what}" in counted
+    assert counted.endswith(", 0 overlaps of text")
 
 
 @pytest.mark.slow
