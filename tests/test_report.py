@@ -382,6 +382,7 @@ def test_a_long_name_breaks_between_its_words_and_in_no_number():
     name = "tune_sgd_lr0.0541_weight_decay1e-3"
     assert breakable(name) == "tune_<wbr>sgd_<wbr>lr0.0541_<wbr>weight_<wbr>decay1e-3"
     assert breakable("optimizer.weight_decay") == "optimizer.<wbr>weight_<wbr>decay"
+    assert breakable("tiny/wrn_10_2") == "tiny/wrn_<wbr>10_2"
     assert breakable("a_<b>_") == "a_<wbr>&lt;b&gt;_"
     assert breakable(link("a_b", "c")) == '<a href="c">a_b</a>'
 

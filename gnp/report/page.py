@@ -20,7 +20,8 @@ from markupsafe import Markup
 from gnp.report.grid import Grid
 
 TEMPLATES = Path(__file__).parent / "templates"
-BREAKS = re.compile(r"(?<=_)(?=.)|(?<=\.)(?=[a-z])")  # in a long name; in no number
+# In a long name, but in no number, nor before a letter or two at the end.
+BREAKS = re.compile(r"(?<=_)(?=.{3})|(?<=\.)(?=[a-z])")
 
 
 @dataclass(frozen=True)

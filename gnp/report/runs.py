@@ -140,7 +140,7 @@ def date_and_code(date: str, code: str) -> str:
 
 
 def files_of(folder: Path, page: Path) -> str:
-    """Links to the files that are there."""
+    """Links to the files that are there, two a line: all columns are to fit on a desk."""
     try:
         there = set(os.listdir(folder))
     except OSError:
@@ -148,7 +148,7 @@ def files_of(folder: Path, page: Path) -> str:
     base = os.path.relpath(folder, page)
     links = [link(name, f"{base}/{file}") for name, file in FILES.items() if file in there]
     pairs = [Markup(TOGETHER).join(links[i : i + 2]) for i in range(0, len(links), 2)]
-    return Markup(" ").join(pairs) if links else NOTHING
+    return Markup("<br>").join(pairs) if links else NOTHING
 
 
 def runs_table(caption: str, rows: Sequence[Row]) -> Table:

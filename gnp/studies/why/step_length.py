@@ -17,7 +17,8 @@ from gnp.studies.why.result import WhyResult
 
 CAPTION = "relative error of the difference over r"
 TABLES = ("Relative error of the difference: where it is least, and at the recipes' r",)
-COLOURS = {"fp64": "#000000", "fp32": "#0072B2", "bf16": "#D55E00"}
+COLOURS = {"fp64": "#009E73", "fp32": "#0072B2", "bf16": "#D55E00"}
+GREY = "#888888"
 SAME = 0.05  # two errors that differ by less, relative to each other, are called the same
 LINEAR = 0.3  # a larger error is past where r → 0 tells anything
 
@@ -277,8 +278,8 @@ def figure(result: WhyResult) -> str:
                 axis.plot(curve.lengths, curve.errors, "o-", ms=3, lw=1.4, color=colour,
                           label=curve.precision)  # fmt: skip
             for r in spec.recipes:  # type: ignore[attr-defined]
-                axis.axvline(r, color="#009E73", lw=0.8, ls=":")
-            axis.axhline(1, color="#888888", lw=0.8)
+                axis.axvline(r, color=GREY, lw=0.8, ls=":")
+            axis.axhline(1, color=GREY, lw=0.8)
             logarithmic(axis, x=True, y=True)
             axis.xaxis.set_major_locator(LogLocator(numticks=5))
             axis.set(xlabel="r", title=epoch_name(spec, epoch))
