@@ -87,7 +87,7 @@ KINDS = {  # of what may be wrong → as it is counted
     "error": "errors of scripts",
     "request": "requests",
     "too wide": "things too wide",
-    "overprinted": "overlaps of text",
+    "overprinted": "texts over others or out of their boxes",
 }
 
 

@@ -106,7 +106,7 @@ def test_what_is_wrong_is_noticed(chromium, tmp_path):
     assert f"{file}: {len([x for x in lines if isinstance(x, Complaint)])} found" in lines
     for what in ("errors of scripts", "requests", "things too wide"):
         assert f", {len(VIEWS)} {what}" in counted
-    assert counted.endswith(", 0 overlaps of text")
+    assert counted.endswith(", 0 texts over others or out of their boxes")
 
 
 @pytest.mark.slow
