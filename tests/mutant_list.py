@@ -2558,6 +2558,18 @@ PAGES = [
             "[flatten(",
         ),
         (
+            "a name breaks in a number",
+            "gnp/report/page.py",
+            r"(?<=\.)(?=[a-z])",
+            r"(?<=\.)",
+        ),
+        (
+            "what breaks is not escaped",
+            "gnp/report/page.py",
+            'Markup("<wbr>").join(BREAKS.split(name))',
+            'Markup("<wbr>".join(BREAKS.split(name)))',
+        ),
+        (
             "the values of a seed stand under another",
             "gnp/report/series_page.py",
             "seeds = sorted({seed for errors in own for seed in errors})",
@@ -2657,6 +2669,20 @@ WHY = [
             "gnp/studies/why/landscape.py",
             "v - ((1 - t) * start + t * end)",
             "v",
+            WHY_STUDIES,
+        ),
+        (
+            "a finding is of the first weights",
+            "gnp/studies/why/step_length.py",
+            "[curve for curve in found if curve.epoch == found[-1].epoch]",
+            "[curve for curve in found if curve.epoch == found[0].epoch]",
+            STEP_LENGTH,
+        ),
+        (
+            "a page says of all measurements what made the last one",
+            "gnp/studies/why/result.py",
+            'made = {measurement: entry["made"] for',
+            'made = {measurement: entries[[*entries][-1]]["made"] for',
             WHY_STUDIES,
         ),
         (

@@ -18,7 +18,10 @@ def texts(element):
     """All text in an element that is shown without its script, a space between two pieces."""
     found = [element.text or ""] if element.tag not in SCRIPTS else []
     for child in element:
-        found += [texts(child), child.tail or ""]
+        if child.tag == "wbr":  # the same word goes on
+            found[-1] += child.tail or ""
+        else:
+            found += [texts(child), child.tail or ""]
     return " ".join(" ".join(found).split())
 
 

@@ -2,9 +2,11 @@
 
 Skipped where playwright or its browser is not installed; tests/browser.py says how to."""
 
+from pathlib import PurePath
+
 import pytest
-from browser import VIEWS, axe, browser, opened, wrong_with
-from records import PART
+from browser import OVERPRINTED, VIEWS, Complaint, axe, browser, checked, opened, wrong_with
+from records import PART, add_predictions, predictions, write_record
 from test_report import recorded, rendered, write_index
 
 from gnp.tables import Run, collect
@@ -45,18 +47,47 @@ def root(tmp_path_factory):
     (Run(cells[0], 2).folder(folder / "troubled") / "metrics.jsonl").write_text("{}")
     rendered(collect(troubled.spec, folder / "troubled"))
     write_index(folder / "troubled")
+    place = write_record(folder / "long", LongNames(), [50.0])
+    (place / "log.txt").write_text("epoch 1\n")
+    add_predictions(place, predictions([0, 1], [0, 1], [0.1, 0.1], [0.9, 0.9]))
+    write_index(folder / "long")
     return folder
+
+
+class LongNames:
+    """A run with names as long as published ones."""
+
+    seed = 1000
+    path = PurePath(
+        "mini/pyramidnet_272_200_sd/cifar100_10k-autoaugment_cutmix",
+        "tune_gnp_half_100_lr0.352_weight_decay0.000159_r0.0416_alpha0.636/seed1000",
+    )
+
+    def folder(self, root):
+        return root / "runs" / self.path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    [f"{root}{page}" for root in ("", "troubled/") for page in ("index.html", REPORT)],
+    [f"{root}{page}" for root in ("", "troubled/") for page in ("index.html", REPORT)]
+    + ["long/index.html"],
 )
 def test_nothing_is_wrong_with_a_page_in_any_view(chromium, root, page):
+    assert wrong_with(chromium, root / page) == []
     if axe() is None:
         pytest.skip("axe-core is not here: GNP_AXE names its axe.min.js")
-    assert wrong_with(chromium, root / page) == []
+
+
+@pytest.mark.slow
+def test_all_of_a_run_is_seen_on_a_desk_without_scrolling(chromium, root):
+    with opened(chromium, root / "long/index.html", 1280) as (page, _):
+        assert page.locator("table.filtered tbody tr").count() == 1
+        cells = page.locator("table.filtered tbody tr > *").all()
+        assert len(cells) == 14
+        for cell in cells:
+            box = cell.bounding_box()
+            assert 0 <= box["x"] < box["x"] + box["width"] <= 1280
 
 
 @pytest.mark.slow
@@ -66,11 +97,44 @@ def test_what_is_wrong_is_noticed(chromium, tmp_path):
         "<!doctype html><html><body style='width: 3000px'><img src='https://example.org/x.png'>"
         "<p style='color: #eee'>pale</p><script>console.log('said'); none()</script></body></html>"
     )
-    found = " ".join(wrong_with(chromium, file))
+    found = " ".join(map(str, wrong_with(chromium, file)))
     for what in ("request: https://example.org", "console: said", "error: none", "too wide"):
         assert found.count(what) >= len(VIEWS)
     if axe() is not None:
         assert "axe: color-contrast" in found
+    *lines, counted = checked(chromium, [file], None)
+    assert f"{file}: {len([x for x in lines if isinstance(x, Complaint)])} found" in lines
+    for what in ("errors of scripts", "requests", "things too wide"):
+        assert f", {len(VIEWS)} {what}" in counted
+    assert counted.endswith(", 0 texts over others or out of their boxes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("<table><td style='max-width: 4em; white-space: nowrap'>a name that is too long</td>"
+         "<td>next</td></table>", ["runs out of its TD: \"a name", "too long\" over \"next\""]),
+        ("<h2 style='width: 3em; white-space: nowrap'>a long heading</h2>", ["runs out of its H2"]),
+        ("<p>first</p><p style='margin-top: -2em'>second</p>", ["\"first\" over \"second\""]),
+        ("<svg width=90><text y=20>label</text><text x=9 y=22>other</text></svg>",
+         ["\"label\" over \"other\""]),
+        ("<div style='height: 2em; overflow: auto'>1<br>2<br>3<br>4</div><p style='margin: 0'>seen",
+         []),
+        ("<div style='width: 4em; overflow: auto; white-space: nowrap; float: left'>it scrolls, so "
+         "nothing is lost</div><p>beside", []),
+        ("<p style='line-height: 1.3'>line<br>line<br>line</p>", []),
+    ],
+)  # fmt: skip
+def test_text_over_text_or_beyond_its_box_is_noticed_and_what_scrolls_is_not(
+    chromium, tmp_path, body, words
+):
+    (tmp_path / "page.html").write_text(f"<!doctype html><html lang=en><body>{body}</body></html>")
+    with opened(chromium, tmp_path / "page.html", 390) as (page, _):
+        found = page.evaluate(OVERPRINTED)
+    assert len(found) == len(words), found
+    for word in words:
+        assert any(word in one for one in found)
 
 
 @pytest.mark.slow

@@ -103,6 +103,15 @@ def test_a_page_keeps_its_promises_and_leads_to_what_is_published(page):
     check(page)
 
 
+def test_published_pages_were_checked_in_a_browser_and_nothing_was_found():
+    """Those that there were: see the commit."""
+    said, views, *of_pages, counted = (RESULTS / "checks/pages.txt").read_text().splitlines()
+    assert re.fullmatch(r"Chromium \S+, axe-core \S+, commit [0-9a-f]{40}", said)
+    assert {*of_pages} <= {f"results/{page.relative_to(RESULTS)}: 0 found" for page in pages()}
+    assert re.findall(r"\d+", counted) == [str(len(of_pages)), *"000000"]
+    assert views.startswith(f"{len(of_pages)} pages in ")
+
+
 def test_the_index_has_every_run_and_every_page():
     page = tree(RESULTS / "index.html")
     places = {path.parent.relative_to(RESULTS) for path in RESULTS.glob("runs/**/summary.json")}

@@ -16,7 +16,7 @@ from records import PART, add_predictions, predictions, spec, write_record
 from gnp.report.differing import differing
 from gnp.report.figures import embedded
 from gnp.report.index import NoResults, index_page, read_root
-from gnp.report.page import Column, Page, Row, Section, Table, Text, link, slug, to_html
+from gnp.report.page import Column, Page, Row, Section, Table, Text, breakable, link, slug, to_html
 from gnp.report.runs import last_lines
 from gnp.report.scale import Scale, around, round_step
 from gnp.report.whiskers import Whisker, picture
@@ -69,10 +69,11 @@ def test_a_tables_page_is_whole_and_leads_to_every_file_of_its_runs(tmp_path):
     runs = rows(table_of(page, "Runs"))
     assert len(runs) == 9
     assert runs[0][:6] == ["e", "d-basic", "sgd", "0", "finished", "6.00"]
+    assert runs[0][7:12] == ["test", "6.00 (3)", "1.00", "3", "10"]
     assert runs[0][6] == "config summary metrics environment predictions log"
     assert runs[1][6] == "config summary metrics environment"
-    assert runs[0][-3:-1] == ["2026-01-02", "01234567"]
-    assert runs[1][-2] == "01234567*"  # seed 1's sources were modified
+    assert runs[0][-2] == "2026-01-02 01234567"
+    assert runs[1][-2] == "2026-01-02 01234567*"  # seed 1's sources were modified
 
 
 def test_a_page_can_be_read_without_its_script(tmp_path):
@@ -313,7 +314,7 @@ def test_records_from_before_there_were_predictions_versions_or_dates(tmp_path):
         (folder / "summary.json").write_text(json.dumps(summary))
         (folder / "environment.json").unlink()
     page = write_index(tmp_path)
-    assert [row[-3:] for row in rows(table_of(page, "Runs"))] == [["—", "—", "—"]] * 3
+    assert [row[-2:] for row in rows(table_of(page, "Runs"))] == [["—", "—"]] * 3
     check(rendered(collect(table, tmp_path)))
 
 
@@ -375,6 +376,15 @@ def test_a_link_leads_to_a_file_of_any_name(tmp_path):
     page = Page("t", "s", [Section("x", [Table("c", [Column("n")], [Row([link("file", name)])])])])
     (tmp_path / "page.html").write_text(to_html(page))
     check(tmp_path / "page.html")
+
+
+def test_a_long_name_breaks_between_its_words_and_in_no_number():
+    name = "tune_sgd_lr0.0541_weight_decay1e-3"
+    assert breakable(name) == "tune_<wbr>sgd_<wbr>lr0.0541_<wbr>weight_<wbr>decay1e-3"
+    assert breakable("optimizer.weight_decay") == "optimizer.<wbr>weight_<wbr>decay"
+    assert breakable("tiny/wrn_10_2") == "tiny/wrn_<wbr>10_2"
+    assert breakable("a_<b>_") == "a_<wbr>&lt;b&gt;_"
+    assert breakable(link("a_b", "c")) == '<a href="c">a_b</a>'
 
 
 def test_two_pictures_of_matplotlib_have_no_id_in_common():

@@ -14,11 +14,14 @@ import records
 import yaml
 from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
+from pages import check, rows, table_of, texts
 
 from gnp.jobs import WantedConfigs
+from gnp.report.index import index_page
 from gnp.settings import resolve, run_path
 from gnp.settings.study import StudyError
 from gnp.studies.why import geometry, landscape, step_length
+from gnp.studies.why.html import NOTHING
 from gnp.studies.why.numbers import shown, significant, slope
 from gnp.studies.why.outputs import notes, write_outputs
 from gnp.studies.why.result import collect
@@ -280,6 +283,14 @@ def test_the_note_on_r_finds_the_bottoms_and_both_slopes(tmp_path):
     assert fp32.left == pytest.approx(-0.927, abs=1e-3)
     assert bf16.lengths[bf16.best] == bf16.lengths[bf16.last] == 0.1
     assert fp32.at(0.1) == (0.5, 0.5)
+    assert step_length.finding(result).endswith(
+        "epoch 4: in fp32 the difference is nearest to H v at r = 0.0001 (error 0.0014); at the "
+        "recipes' r, 0.1 to 1, its error is 0.50 to 0.90."
+    )
+    drawn = step_length.drawn(result)
+    assert "Bands go from the smallest to the largest error of these batches" in drawn
+    assert "Lines are medians of 2 batches." in drawn
+    assert "bands: smallest to largest of 2 batches" in step_length.figure(result)
     assert fp32.low[0] == 0.05
     assert fp32.high[0] == pytest.approx(0.7)
     assert slope([1, 10, 100], [2, 200, 20000]) == pytest.approx(2)
@@ -330,6 +341,11 @@ def test_the_landscape_says_rise_and_barrier(tmp_path):
     assert [line.labels[0] for line in second.lines] == ["train loss", "test loss"]
     assert [e.text for e in second.lines[0].entries] == ["1.00", "3.00", "5.00", "3.00"]
     assert landscape.barrier([0, 0.5, 1], [2, 2.5, 3]) == 0
+    assert landscape.finding(result) == (
+        "Rise of the loss along random directions 1.50 (α = 0), 1.50 (α = 0.8) at ±0.5, 2.50 "
+        "(α = 0), 4.10 (α = 0.8) at ±1; barrier on the line between two solutions 3.00 (train), 0 "
+        "(test)."
+    )
     for path in write_outputs(result):
         if path.suffix == ".svg":
             ElementTree.fromstring(path.read_text())
@@ -340,11 +356,50 @@ def test_outputs_of_nothing_measured_say_so_and_the_same_bytes_come_again(tmp_pa
     study = spec(measure)
     result = collect(study, tmp_path, "the command")
     first = {path: path.read_bytes() for path in write_outputs(result)}
-    assert {path.name for path in first} == {"study.md", "study.csv", "figure.svg"}
+    names = {"study.md", "study.csv", "figure.svg", "report.html"}
+    assert {path.name for path in first} == names
     assert {path: path.read_bytes() for path in write_outputs(result)} == first
     page = (tmp_path / "studies/small/study.md").read_text()
     assert f"Missing runs ({4 if measure != 'x' else 0})" in page
     assert "Not measured" in page
+    page = check(tmp_path / "studies/small/report.html")
+    assert page.find(".//meta[@name='description']").attrib["content"] == NOTHING
+    assert "Missing runs (4)" in texts(page)
+
+
+def test_a_page_has_figure_numbers_finding_runs_and_what_they_were_measured_with(tmp_path):
+    study = spec("geometry", alpha=[0, 0.4, 0.8])
+    recorded(tmp_path, study)
+    values = values_of_geometry
+    measured(tmp_path, study, lambda m: StudyError("later") if m.epoch else values(m))
+    late = Measuring(values)
+    late.made = {"code": {"commit": "f" * 40, "modified": True}, "packages": {"torch": "2.14.1"},
+                 "processor": "A processor", "device": "cpu"}  # fmt: skip
+    result = collect(study, tmp_path, "the command", measurer=lambda: late)
+    (folder,) = {path.parent for path in write_outputs(result)}
+    page = check(folder / "report.html")
+    said = page.find(".//meta[@name='description']").attrib["content"]
+    assert said == geometry.finding(result)
+    assert said.startswith("Epoch 4: largest eigenvalue 9.00 (α = 0), 8.60 (α = 0.4), 8.20")
+    (caption,) = page.iter("figcaption")
+    assert texts(caption) == geometry.drawn(result)
+    assert f"Figure: {geometry.drawn(result)}" in (folder / "study.md").read_text()
+    (grid,) = geometry.grids(result)
+    shown = [row[1:] for row in rows(table_of(page, "Numbers"))]
+    assert shown == [[line.labels[1], *(e.text for e in line.entries)] for line in grid.lines]
+    assert len(rows(table_of(page, "Runs"))) == 6
+    (entries, *_) = page.iter("dl")
+    assert [texts(name) for name in entries.iter("dt")] == ["Code 0123", "Code ffffffff*"]
+    lines = [texts(line) for line in entries.iter("dd")]
+    assert "torch 2.14.1" in lines
+    assert "processor: A processor, device: cpu" in lines
+    (initial,) = [line for line in lines if "after epoch 0" in line]
+    assert initial.count("; ") == 1  # both seeds', and no others
+    assert "measured.jsonl" in {a.attrib["href"] for a in page.iter("a")}
+    index = index_page(tmp_path)
+    (card,) = next(s for s in index.sections if s.heading == "Studies").parts
+    assert card.text == said
+    assert 'href="studies/small/report.html"' in card.title
 
 
 def test_numbers_are_printed_with_as_many_digits_as_they_have():

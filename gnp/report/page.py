@@ -20,21 +20,25 @@ from markupsafe import Markup
 from gnp.report.grid import Grid
 
 TEMPLATES = Path(__file__).parent / "templates"
+# In a long name, but in no number, nor before a letter or two at the end.
+BREAKS = re.compile(r"(?<=_)(?=.{3})|(?<=\.)(?=[a-z])")
 
 
 @dataclass(frozen=True)
 class Column:
     """``group``: what stands above it and its neighbours of the same group; ``printed``: whether it
-    is of use on paper."""
+    is of use on paper; ``whole``: that its lines stay lines where others wrap, as numbers do."""
 
     name: str
     numeric: bool = False
     group: str = ""
     printed: bool = True
+    whole: bool = False
 
     @property
     def look(self) -> str:
-        return " ".join(["number"] * self.numeric + ["screen"] * (not self.printed))
+        looks = {"number": self.numeric, "screen": not self.printed, "whole": self.whole}
+        return " ".join(name for name, has in looks.items() if has)
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["lines"] = lines
+    environment.filters |= {"lines": lines, "breakable": breakable}
     return environment
 
 
@@ -177,6 +181,12 @@ def _inlined() -> Mapping[str, Markup]:
 def lines(text: str) -> Markup:
     """A text of any number of lines, whose lines stay lines."""
     return Markup("<br>\n").join(text.strip().splitlines())
+
+
+def breakable(name: str) -> Markup:
+    """A name that may go on in the next line after an underscore or a dot: a browser would not
+    break it. What is ``Markup`` already stays as it is."""
+    return name if isinstance(name, Markup) else Markup("<wbr>").join(BREAKS.split(name))
 
 
 def slug(text: str) -> str:

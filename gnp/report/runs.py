@@ -33,8 +33,9 @@ FILES = {
     "log": LOG,
 }
 LOG_LINES = 15  # of its end
+TOGETHER = "\N{NO-BREAK SPACE}"  # between words that stay in one line
 
-NUMBERS = ("best epoch", "best error†, %", "fit error, %", "epochs", "seconds")
+NUMBERS = ("best error†, % (epoch)", "fit error, %", "epochs", "seconds")
 COLUMNS = [
     *(Column(name) for name in ("experiment", "data", "method")),
     Column("seed", numeric=True),
@@ -43,7 +44,8 @@ COLUMNS = [
     Column("files", printed=False),
     Column("images"),
     *(Column(name, numeric=True) for name in NUMBERS),
-    *(Column(name) for name in ("date", "code", "made with")),
+    Column("date, code", whole=True),
+    Column("made with"),
 ]
 LABELS = 4  # columns that name a run
 
@@ -82,7 +84,7 @@ class Environments:
             f"device: {device}, processes: {count}, {start.get('platform') or NOTHING}",
         )
         number = self.known.setdefault(about, len(self.known) + 1)
-        short = [f"torch {packages['torch']}"] if packages.get("torch") else []
+        short = [f"torch{TOGETHER}{packages['torch']}"] if packages.get("torch") else []
         # The processor is what trains where there is no accelerator.
         short += [str(processor if device == "cpu" else device)] if device != NOTHING else []
         return link(", ".join(short) or f"environment {number}", f"#environment-{number}")
@@ -110,13 +112,11 @@ def finished_row(record: FinishedRecord, page: Path, environments: Environments)
             f"{final[f'{evaluated}_error']:.2f}",
             files_of(record.folder, page),
             evaluated,
-            str(best["epoch"]),
-            f"{best[f'{evaluated}_error']:.2f}",
+            f"{best[f'{evaluated}_error']:.2f} ({best['epoch']})",
             f"{final['fit_error']:.2f}",
             str(summary["epochs"]),
             f"{summary['seconds']:.0f}",
-            str(summary.get("finished") or NOTHING)[:10],
-            record.code or NOTHING,
+            date_and_code(str(summary.get("finished") or NOTHING)[:10], record.code or NOTHING),
             environments.link(record),
         ]
     )
@@ -130,19 +130,25 @@ def unfinished_row(run: Unfinished, folder: Path, page: Path) -> Row:
     *experiment, data, method, seed = run.path.parts
     names = ["/".join(experiment), data, method, seed.removeprefix("seed")]
     epochs = str(run.epochs) if run.epochs else NOTHING
-    numbers = [NOTHING] * 4 + [epochs] + [NOTHING] * 4
+    numbers = [NOTHING] * 3 + [epochs] + [NOTHING] * 3
     return Row([*names, run.state, NOTHING, files_of(folder, page), *numbers])
 
 
+def date_and_code(date: str, code: str) -> str:
+    """Below each other."""
+    return Markup("{}<br>{}").format(date, code) if code != NOTHING else date
+
+
 def files_of(folder: Path, page: Path) -> str:
-    """Links to the files that are there."""
+    """Links to the files that are there, two a line: all columns are to fit on a desk."""
     try:
         there = set(os.listdir(folder))
     except OSError:
         return NOTHING
     base = os.path.relpath(folder, page)
     links = [link(name, f"{base}/{file}") for name, file in FILES.items() if file in there]
-    return Markup(" ").join(links) if links else NOTHING
+    pairs = [Markup(TOGETHER).join(links[i : i + 2]) for i in range(0, len(links), 2)]
+    return Markup("<br>").join(pairs) if links else NOTHING
 
 
 def runs_table(caption: str, rows: Sequence[Row]) -> Table:

@@ -69,10 +69,13 @@ class FinishedRecord:
     def code(self) -> str:
         """The commits that it was trained with, or the hashes of the sources; a star marks sources
         changed since the commit. "" where no start is recorded."""
-        codes = [start.get("code", {}) for start in self.environments]
-        names = [(code.get("commit") or code.get("hash") or "unknown")[:8] for code in codes]
-        stars = ["*" if code.get("modified") else "" for code in codes]
-        return " ".join(dict.fromkeys(map("".join, zip(names, stars, strict=True))))
+        return " ".join(dict.fromkeys(code_name(e.get("code", {})) for e in self.environments))
+
+
+def code_name(code: Mapping[str, Any]) -> str:
+    """The commit, or the hash of the sources; a star marks sources changed since the commit."""
+    name = (code.get("commit") or code.get("hash") or "unknown")[:8]
+    return name + ("*" if code.get("modified") else "")
 
 
 # By the folder: what its files were when they were read, and what they say.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from gnp.report.figures import STYLE, to_svg
@@ -12,6 +13,7 @@ from gnp.tuning.collect import TuningResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LABEL = 22  # characters that a row is high
 COLOUR, CHOSEN = "#4C86B5", "#D55E00"
 
 
@@ -34,7 +36,8 @@ def trials(tuning: TuningResult) -> str:
                 else:
                     axis.set_visible(False)
             row[0].set_visible(True)
-            row[0].set_ylabel(f"{method.label}\nvalidation error (%)")
+            name = textwrap.fill(method.label, LABEL)
+            row[0].set_ylabel(f"{name}\nvalidation error (%)")
         return to_svg(figure)
 
 

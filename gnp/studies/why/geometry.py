@@ -12,10 +12,11 @@ from gnp.report.grid import Entry, Grid, Line
 from gnp.settings.study import number
 from gnp.studies.plots import colour, label
 from gnp.studies.why.axes import logarithmic
-from gnp.studies.why.numbers import alpha_name, epoch_name, of_seeds, shown, significant
+from gnp.studies.why.numbers import alpha_name, epoch_name, of_alphas, of_seeds, shown, significant
 from gnp.studies.why.result import WhyResult
 
 CAPTION = "gradients, curvature and sharpness along training"
+TABLES = ("Gradients, curvature and sharpness after some epochs",)
 QUANTITIES = {  # of the store → what is shown
     "train_loss": "training loss",
     "train_error": "training error (%)",
@@ -40,6 +41,7 @@ DRAWN = (
 )  # fmt: skip
 LINEAR = ("batch_g1_g2_cosine",)  # the others have a logarithmic scale
 NORMS = ("gradient_norm", "batch_g1_norm")
+FOUND = ("batch_g1_norm", "eigenvalues")  # what the study says in a sentence
 
 
 def grids(result: WhyResult) -> list[Grid]:
@@ -55,6 +57,26 @@ def grids(result: WhyResult) -> list[Grid]:
             lines.append(Line([head, words], [Entry(e) for e in entries], first))
             first = False
     return [Grid(headers, lines, label_columns=2)]
+
+
+def finding(result: WhyResult) -> str:
+    """In a sentence, for each α: ‖g1‖ of a batch and the largest eigenvalue at the last epoch that
+    is looked at; "" where they are not measured."""
+    spec = result.spec
+    said = [
+        f"{QUANTITIES[name]} {of_alphas(means)}"
+        for name in FOUND
+        if (means := _means(result, name, spec.epochs[-1]))
+    ]
+    if not said:
+        return ""
+    return f"{epoch_name(spec, spec.epochs[-1]).capitalize()}: {'; '.join(said)}."
+
+
+def drawn(result: WhyResult) -> str:
+    """What the figure's marks are."""
+    seeds = of_seeds(result.spec.seeds)
+    return f"Lines join the means of an α's seeds, marks are single seeds. {seeds}"
 
 
 def notes(result: WhyResult) -> list[str]:
@@ -79,17 +101,19 @@ def _figure_3(result: WhyResult) -> Iterator[str]:
     """The paper's Figure 3: the gradient norm against α, at the last epoch that is looked at."""
     spec, epoch = result.spec, result.spec.epochs[-1]
     for name in NORMS:
-        means = {}
-        for point in spec.points():
-            if values := result.numbers(point, epoch, name):
-                means[point.alpha] = statistics.fmean(values)
+        means = _means(result, name, epoch)
         if len(means) < 2:
             continue
-        listed = ", ".join(f"{significant(m)} (α = {number(a)})" for a, m in means.items())
         yield (
             f"The gradient norm against α, {QUANTITIES[name]}, {epoch_name(spec, epoch)}: "
-            f"{listed}: {direction(list(means.values()))}."
+            f"{of_alphas(means)}: {direction(list(means.values()))}."
         )
+
+
+def _means(result: WhyResult, name: str, epoch: int) -> dict[float, float]:
+    """α → the mean of its seeds, where there is one."""
+    found = {p.alpha: result.numbers(p, epoch, name) for p in result.spec.points()}
+    return {alpha: statistics.fmean(values) for alpha, values in found.items() if values}
 
 
 def direction(values: list[float]) -> str:

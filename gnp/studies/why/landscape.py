@@ -11,10 +11,14 @@ from gnp.report.grid import Entry, Grid, Line
 from gnp.settings.study import number
 from gnp.studies.plots import colour, label
 from gnp.studies.why.axes import logarithmic
-from gnp.studies.why.numbers import alpha_name, evenly, of_seeds, shown, significant
+from gnp.studies.why.numbers import alpha_name, evenly, of_alphas, of_seeds, shown, significant
 from gnp.studies.why.result import Values, WhyResult
 
 CAPTION = "the loss along random directions and between two solutions"
+TABLES = (
+    "Training loss of the solutions, and its rise along random directions",
+    "Loss on the straight line between two solutions",
+)
 SHARES = (0.25, 0.5, 1.0)  # of the reach, at which the rise is printed
 LINES = {"train": "#0072B2", "test": "#CC79A7", "validation": "#CC79A7"}
 
@@ -54,6 +58,34 @@ def _of_lines(result: WhyResult) -> Grid:
     return Grid(headers, lines, label_columns=1)
 
 
+def finding(result: WhyResult) -> str:
+    """In a sentence: the rise near the solutions and far from them, and the barrier between them;
+    "" where neither is measured."""
+    spec: Any = result.spec
+    rises = [
+        f"{of_alphas(means)} at ±{number(distance)}"
+        for distance in (distances(spec)[0], distances(spec)[-1])
+        if (means := _rises(result, distance))
+    ]
+    barriers = [
+        f"{significant(mean)} ({split})" for split, mean in _barriers(result).items()
+    ]  # fmt: skip
+    said = [f"rise of the loss along random directions {', '.join(rises)}"] if rises else []
+    if barriers:
+        said.append(f"barrier on the line between two solutions {', '.join(barriers)}")
+    whole = "; ".join(said)
+    return f"{whole[0].upper()}{whole[1:]}." if whole else ""
+
+
+def drawn(result: WhyResult) -> str:
+    """What the figure's marks are."""
+    spec: Any = result.spec
+    return (
+        f"Left, thin lines are single directions, {spec.directions} of each seed, and thick lines "
+        f"their means. Right, a line is of one seed; the two solutions are at the dotted lines."
+    )
+
+
 def notes(result: WhyResult) -> list[str]:
     spec: Any = result.spec
     return [
@@ -79,14 +111,30 @@ def distances(spec: Any) -> list[float]:
 
 def _in_words(result: WhyResult) -> Iterator[str]:
     spec: Any = result.spec
-    rises, distance = {}, distances(spec)[-2:][0]
-    for point in spec.points():
-        if values := _values(result, point):
-            rises[point.alpha] = statistics.fmean(_rise(v, distance) for v in values)
+    distance = distances(spec)[-2:][0]
+    rises = _rises(result, distance)
     if len(rises) > 1:
         order = sorted(rises, key=lambda alpha: rises[alpha])
         listed = ", ".join(f"α = {number(a)} ({significant(rises[a])})" for a in order)
         yield f"From the flattest to the steepest, by the rise at ±{number(distance)}: {listed}."
+
+
+def _rises(result: WhyResult, distance: float) -> dict[float, float]:
+    """α → the mean rise of its seeds, where it is measured."""
+    found = {point.alpha: _values(result, point) for point in result.spec.points()}
+    return {
+        alpha: statistics.fmean(_rise(v, distance) for v in values)
+        for alpha, values in found.items()
+        if values
+    }
+
+
+def _barriers(result: WhyResult) -> dict[str, float]:
+    """Of the training loss and of the evaluated images', the mean of the seeds."""
+    return {
+        split: statistics.fmean(barrier(v["at"], v[f"{split}_loss"]) for v in _line_values(result))
+        for split in _splits(result)
+    }
 
 
 def table(result: WhyResult) -> tuple[list[str], Iterator[list[Any]]]:

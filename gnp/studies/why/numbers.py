@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gnp.report.numbers import MISSING
 from gnp.settings.study import number
@@ -33,6 +33,11 @@ def of_seeds(seeds: Sequence[int]) -> str:
     if len(seeds) == 1:
         return f"Seed {seeds[0]}."
     return f"Mean of seeds {', '.join(map(str, seeds))}, with the smallest and the largest."
+
+
+def of_alphas(means: Mapping[float, float]) -> str:
+    """ "1.73 (α = 0), 1.44 (α = 1)"."""
+    return ", ".join(f"{significant(mean)} (α = {number(a)})" for a, mean in means.items())
 
 
 def epoch_name(spec: WhySpec, epoch: int) -> str:

@@ -7,13 +7,15 @@ from rich.console import Console
 from rich.table import Table
 
 from gnp.jobs import Wanted, read_runs_ahead
-from gnp.report.figures import import_matplotlib
+from gnp.report.figures import embedded, import_matplotlib
 from gnp.report.files import csv_text, write_files
 from gnp.report.grid import Grid
 from gnp.report.markdown import page
+from gnp.report.page import Figure, of_grid, to_html
 from gnp.report.terminal import grid_table, show
 from gnp.settings import unrecorded
 from gnp.studies.why import geometry, landscape, step_length
+from gnp.studies.why.html import to_page
 from gnp.studies.why.result import Measurer, WhyResult, collect
 from gnp.studies.why.spec import WhySpec
 
@@ -73,12 +75,20 @@ def write_outputs(result: WhyResult) -> list[Path]:
     paths."""
     shows = SHOWS[result.spec.measure]
     columns, lines = shows.table(result)
+    said, numbers = notes(result), grids(result)
+    svg, drawn = shows.figure(result), shows.drawn(result)
+    tables = [of_grid(*pair) for pair in zip(numbers, shows.TABLES, strict=True)]
+    picture = Figure(drawn, [embedded(svg, "figure", f"Figure: {shows.CAPTION}")])
+    report = to_page(result, tables, said, shows.finding(result), picture)
     return write_files(
         result.folder,
         {
-            "study.md": page(result, grids(result), notes(result), {shows.CAPTION: "figure.svg"}),
+            "study.md": page(
+                result, numbers, [*said, f"Figure: {drawn}"], {shows.CAPTION: "figure.svg"}
+            ),
             "study.csv": csv_text(columns, lines),
-            "figure.svg": shows.figure(result),
+            "figure.svg": svg,
+            "report.html": to_html(report),
         },
     )
 

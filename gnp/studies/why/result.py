@@ -24,11 +24,13 @@ class Measurer(Protocol):
 
 @dataclass(frozen=True)
 class WhyResult(SeriesResult):
-    """``measured`` has what there is, in the study's order."""
+    """``measured`` has what there is, in the study's order; ``made`` says of each by which code it
+    was measured, and on what."""
 
     spec: WhySpec
     points: dict[Point, SeedsResult]
     measured: dict[Measurement, Values]
+    made: dict[Measurement, Mapping[str, Any]]
 
     @property
     def results(self) -> Collection[SeedsResult]:
@@ -88,25 +90,27 @@ def collect(
     read, warnings = read_series(runs, root, wanted, unrecorded)
     points = {point: SeedsResult(its.finished, its.missing) for point, its in read.items()}
     finished = {f.run: f for its in read.values() for f in its.finished}
-    store, made = Store(folder_of(root, spec)), None
-    measured: dict[Measurement, Values] = {}
+    store, measures = Store(folder_of(root, spec)), None
+    entries: dict[Measurement, dict[str, Any]] = {}
     for measurement in spec.measurements():
         if any(run not in finished for run in measurement.runs):
             continue
         its_runs = [finished[run] for run in measurement.runs]
-        values = store.find(measurement, its_runs)
-        if values is None and measurer is not None:
+        entry = store.find(measurement, its_runs)
+        if entry is None and measurer is not None:
             say(measurement.name)
-            made = made or measurer()
+            measures = measures or measurer()
             try:
-                values = made(measurement, its_runs)
+                values = measures(measurement, its_runs)
             except UserError as error:
                 warnings.append(f"{measurement.name} was not measured: {error}")
                 continue
-            store.add(measurement, its_runs, values, made.made)
-        if values is not None:
-            measured[measurement] = values
-    return WhyResult(spec, Path(root), warnings, command, points, measured)
+            entry = store.add(measurement, its_runs, values, measures.made)
+        if entry is not None:
+            entries[measurement] = entry
+    measured = {measurement: entry["values"] for measurement, entry in entries.items()}
+    made = {measurement: entry["made"] for measurement, entry in entries.items()}
+    return WhyResult(spec, Path(root), warnings, command, points, measured, made)
 
 
 __all__ = ["Measurer", "WhyResult", "collect", "folder_of"]

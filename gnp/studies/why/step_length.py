@@ -16,7 +16,9 @@ from gnp.studies.why.numbers import epoch_name, significant, slope
 from gnp.studies.why.result import WhyResult
 
 CAPTION = "relative error of the difference over r"
-COLOURS = {"fp64": "#222222", "fp32": "#0072B2", "bf16": "#D55E00"}
+TABLES = ("Relative error of the difference: where it is least, and at the recipes' r",)
+COLOURS = {"fp64": "#009E73", "fp32": "#0072B2", "bf16": "#D55E00"}
+GREY = "#888888"
 SAME = 0.05  # two errors that differ by less, relative to each other, are called the same
 LINEAR = 0.3  # a larger error is past where r → 0 tells anything
 
@@ -116,6 +118,39 @@ def grids(result: WhyResult) -> list[Grid]:
     return [Grid(headers, lines, label_columns=2)]
 
 
+def finding(result: WhyResult) -> str:
+    """In a sentence: the best r and the recipes', of the last weights in the precision of
+    training; "" where nothing is measured."""
+    spec: Any = result.spec
+    found = curves(result)
+    if not found:
+        return ""
+    last = [curve for curve in found if curve.epoch == found[-1].epoch]
+    curve = next((curve for curve in last if curve.precision == "fp32"), last[0])
+    return (
+        f"How well the difference (∇L(θ + r v) − ∇L(θ))/r stands for H v, "
+        f"{epoch_name(spec, curve.epoch)}: {_of_curve(curve, spec.recipes)}"
+    )
+
+
+def drawn(result: WhyResult) -> str:
+    """What the figure's marks are."""
+    spec: Any = result.spec
+    recipes = ", ".join(map(number, spec.recipes))
+    return (
+        f"Lines are medians of {_batches(result)}. Bands go from the smallest to the largest error "
+        f"of these batches: they are no confidence intervals. On the grey line the error is as "
+        f"long as H v itself."
+        + (f" Dotted lines are at the recipes' r: {recipes}." if recipes else "")
+    )
+
+
+def _batches(result: WhyResult) -> str:
+    spec: Any = result.spec
+    networks = len(spec.seeds) * len(spec.alpha)
+    return f"{spec.batches} batches" + (f" of each of {networks} networks" * (networks > 1))
+
+
 def notes(result: WhyResult) -> list[str]:
     spec: Any = result.spec
     lines = [
@@ -136,7 +171,7 @@ def _in_words(result: WhyResult) -> Iterator[str]:
         found = {curve.precision: curve for curve in curves(result) if curve.epoch == epoch}
         said = []
         if "fp32" in found and spec.recipes:
-            said.append(_of_single(found["fp32"], spec.recipes))
+            said.append(_of_curve(found["fp32"], spec.recipes))
         if "fp32" in found and "fp64" in found and spec.recipes:
             said.append(_against_double(found, spec.recipes))
         if "bf16" in found and "fp64" in found:
@@ -146,14 +181,18 @@ def _in_words(result: WhyResult) -> Iterator[str]:
             yield f"{epoch_name(spec, epoch).capitalize()}: " + " ".join(said)
 
 
-def _of_single(curve: Curve, recipes: list[float]) -> str:
+def _of_curve(curve: Curve, recipes: list[float]) -> str:
     best, error = curve.lengths[curve.best], curve.errors[curve.best]
+    nearest = (
+        f"in {curve.precision} the difference is nearest to H v at r = {number(best)} (error "
+        f"{significant(error, 2)})"
+    )
+    if not recipes:
+        return f"{nearest}."
     at = [curve.at(r)[0] for r in recipes]
     return (
-        f"in fp32 the difference is nearest to H v at r = {number(best)} (error "
-        f"{significant(error, 2)}); at the recipes' r, {number(recipes[0])} to "
-        f"{number(recipes[-1])}, its error is {significant(min(at), 2)} to "
-        f"{significant(max(at), 2)}."
+        f"{nearest}; at the recipes' r, {number(recipes[0])} to {number(recipes[-1])}, its error "
+        f"is {significant(min(at), 2)} to {significant(max(at), 2)}."
     )
 
 
@@ -239,8 +278,8 @@ def figure(result: WhyResult) -> str:
                 axis.plot(curve.lengths, curve.errors, "o-", ms=3, lw=1.4, color=colour,
                           label=curve.precision)  # fmt: skip
             for r in spec.recipes:  # type: ignore[attr-defined]
-                axis.axvline(r, color="#009E73", lw=0.8, ls=":")
-            axis.axhline(1, color="#888888", lw=0.8)
+                axis.axvline(r, color=GREY, lw=0.8, ls=":")
+            axis.axhline(1, color=GREY, lw=0.8)
             logarithmic(axis, x=True, y=True)
             axis.xaxis.set_major_locator(LogLocator(numticks=5))
             axis.set(xlabel="r", title=epoch_name(spec, epoch))
@@ -248,7 +287,8 @@ def figure(result: WhyResult) -> str:
         axes[0].set_ylabel("‖d − H v‖ / ‖H v‖")
         if axes[-1].get_legend_handles_labels()[1]:
             axes[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
-        picture.suptitle(f"{spec.title}\ndotted: r of recipes", fontsize=9)
+        marks = f"bands: smallest to largest of {_batches(result)}; dotted: r of recipes"
+        picture.suptitle(f"{spec.title}\n{marks}", fontsize=9)
         return to_svg(picture)
 
 

@@ -39,10 +39,10 @@ class Store:
             ) from error
 
     def find(self, measurement: Measurement, runs: Sequence[FinishedRun]) -> dict[str, Any] | None:
-        """What was measured, or None."""
+        """What was measured ("values"), by which code and on what ("made"); or None."""
         of = identity(measurement, runs)
         entry = self._known.get(_key(of))
-        return entry["values"] if entry is not None and entry["of"] == of else None
+        return entry if entry is not None and entry["of"] == of else None
 
     def add(
         self,
@@ -50,14 +50,18 @@ class Store:
         runs: Sequence[FinishedRun],
         values: Mapping[str, Any],
         made: Mapping[str, Any],
-    ) -> None:
-        """Args:
-        made: by which code, on what.
+    ) -> dict[str, Any]:
+        """Returns the entry that ``find`` will find.
+
+        Args:
+            made: by which code, on what.
         """
         of = identity(measurement, runs)
-        self._known[_key(of)] = {"of": of, "made": dict(made), "values": dict(values)}
+        entry = {"of": of, "made": dict(made), "values": dict(values)}
+        self._known[_key(of)] = entry
         lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._known.values()]
         write_text(self._path, "".join(lines))
+        return entry
 
 
 def identity(measurement: Measurement, runs: Sequence[FinishedRun]) -> dict[str, Any]:
