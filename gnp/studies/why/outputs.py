@@ -11,7 +11,8 @@ from gnp.report.figures import import_matplotlib
 from gnp.report.files import csv_text, write_files
 from gnp.report.grid import Grid
 from gnp.report.markdown import page
-from gnp.report.terminal import grid_table, show
+from gnp.report.terminal import fitted, show
+from gnp.screen import width_of
 from gnp.settings import unrecorded
 from gnp.studies.why import geometry, landscape, step_length
 from gnp.studies.why.result import Measurer, WhyResult, collect
@@ -49,7 +50,7 @@ def render(
         None if measurer is None else lambda: measurer(wanted),
         lambda line: console.print(f"measuring: {line}", markup=False),
     )
-    show(console, result, _tables(result), notes(result), write_outputs)
+    show(console, result, _tables(result, width_of(console)), notes(result), write_outputs)
     return result.warnings
 
 
@@ -83,5 +84,5 @@ def write_outputs(result: WhyResult) -> list[Path]:
     )
 
 
-def _tables(result: WhyResult) -> list[Table]:
-    return [grid_table(result.spec.title, grid) for grid in grids(result)]
+def _tables(result: WhyResult, width: int | None) -> list[Table]:
+    return [t for grid in grids(result) for t in fitted(result.spec.title, grid, width)]
