@@ -182,7 +182,11 @@ def show(runs: list[EvaluatedRun]) -> None:
         if (errors := corruptions(run)) is not None:
             print_tables(fitted(f"{run.run}: error, % at each severity", errors, width))
     if runs:
-        print_tables(fitted("Evaluations", overview(runs), width))
+        print_tables(
+            fitted(
+                "Evaluations", overview(runs), width, ("epoch", "number"), "with --json in a file"
+            )
+        )
 
 
 if __name__ == "__main__":
