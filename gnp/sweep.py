@@ -1,5 +1,6 @@
 """A sweep (``-m``) whose bad jobs are all named, and named before the first one is trained."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gnp.errors import UserError
-from gnp.settings import Config, run_path, to_plain, unrecorded
+from gnp.settings import Config, run_path, setting_names, to_plain, unrecorded
+from gnp.settings.refusals import Names, refusal
 from gnp.tracking.compare import config_difference
 from gnp.tracking.reading import read_config
 from gnp.tracking.record import refuse_another_config
@@ -71,8 +73,26 @@ def check_sweeps(check: Callable[[DictConfig], Config]) -> None:
         return done
 
     launcher.launch = checked_launch
+    module = sys.modules[launcher.__module__]
+    module.run_job = _telling(module.run_job)
     # Hydra's own check ends at the first bad job.
     Sweeper.validate_batch_is_legal = lambda self, batch: None
+
+
+def _telling(run_job: Callable[..., JobReturn]) -> Callable[..., JobReturn]:
+    """Hydra says that a job failed when all are done: here it is said at once, in a line. Its
+    settings are in Hydra's own line above."""
+
+    def run_and_tell(*arguments: Any, config: DictConfig, **named: Any) -> JobReturn:
+        job = run_job(*arguments, config=config, **named)
+        if job.status is JobStatus.FAILED:
+            error = job._return_value
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            reason = f"{kind}{error}".strip().split("\n")[0]
+            print(f"job {config.hydra.job.num} failed: {reason}", file=sys.stderr, flush=True)
+        return job
+
+    return run_and_tell
 
 
 class _Places:
@@ -103,6 +123,6 @@ def _config_of(launcher: Launcher, overrides: Sequence[str]) -> DictConfig:
 
 
 def _line(number: int, overrides: Sequence[str], error: BaseException) -> str:
-    # Behind an empty line Hydra shows where it has looked.
-    what = str(error).strip().split("\n\nAvailable")[0].replace("\n", "\n    ")
+    said = refusal(error, Names(setting_names())) if isinstance(error, Exception) else None
+    what = (said or str(error).strip()).replace("\n", "\n    ")
     return f"  {number} ({' '.join(filter_overrides(overrides))}): {what}"

@@ -1,15 +1,17 @@
 """What things cost, as ratios: each part compares what takes turns in one process or one script.
 
-    python scripts/benchmark.py                              # the step, on this machine
+    python scripts/benchmark.py
     python scripts/benchmark.py step --width 1 --batch-size 256 --device cuda
-    python scripts/benchmark.py starts growth --records 1000 --output results/benchmark
-    pip install -e '.[benchmark]'                            # pytorch_optimizer's SAM, WSAM
+    python scripts/benchmark.py starts growth --output results/benchmark
+    pip install -e '.[benchmark]'   # pytorch_optimizer's SAM, WSAM
 
-    step        a step of SGD, SAM, GNP and variants, and what the optimizer itself adds
+Without the name of a part it measures the step, on this machine.
+
+    step        a step of SGD, SAM, GNP and variants, and what ours adds
     input       augmented batches: ours, and torchvision's in a DataLoader
     epoch       an epoch: ours, and a straightforward loop over that DataLoader
     evaluation  an evaluation by the images at a time
-    allocator   a step on the CPU with the allocator as it is, and as training sets it
+    allocator   a step on the CPU, with glibc's allocator and as training has it
     starts      a run beside its epochs: as a process, and in a pool
     growth      tables and lists with many records
 
@@ -26,7 +28,7 @@ import torch
 
 from gnp.benchmarks import allocator, epoch, evaluation, growth, input, starts, step
 from gnp.benchmarks.results import Measured, write_results
-from gnp.cli import run_script
+from gnp.cli import argument_parser, run_script
 from gnp.errors import UserError
 from gnp.tracking import describe_environment
 from gnp.training.device import device_name
@@ -43,9 +45,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, torch.device], Measured]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("parts", nargs="*", default=["step"], help="what to measure (step)")
     parser.add_argument("--width", type=float, default=0.125, help="of VGG16-BN (default 0.125)")
     parser.add_argument("--batch-size", type=int, default=128, help="images (default 128)")

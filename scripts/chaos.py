@@ -1,6 +1,6 @@
 """Break a small table's jobs on purpose, and see whether anything is lost or wrong.
 
-    python scripts/chaos.py --faults 200 --seed 0 --write results/reliability/chaos.txt
+    python scripts/chaos.py --faults 200 --write results/reliability/chaos.txt
     python scripts/chaos.py --faults 20 --kinds "kill at a write" "damaged file"
 
 The table (6 runs of 4 epochs, some seconds) is trained once in peace, then again and again under
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from gnp.cli import argument_parser
 from gnp.errors import UserError
 from gnp.faults.kinds import KINDS, NEED_A_DISK
 from gnp.faults.rounds import Chaos
@@ -51,9 +52,7 @@ def summary(chaos: Chaos, left_out: Sequence[str]) -> str:
 
 
 def arguments_of() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--faults", type=int, default=50, help="how many (default 50)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
     parser.add_argument(

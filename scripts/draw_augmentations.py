@@ -1,7 +1,7 @@
 """Draw what each augmentation makes of the same images, a row an augmentation.
 
     python scripts/draw_augmentations.py
-    python scripts/draw_augmentations.py --dataset cifar10_10k --output results/figures/a.png
+    python scripts/draw_augmentations.py --dataset cifar10_10k --output a.png
 
 Every file of configs/augmentation/ but "none" has a row with several draws, side by side; the
 images themselves are above. The images shown are one batch, so a mixture's two images are both in
@@ -24,7 +24,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from gnp.cli import run_script
+from gnp.cli import argument_parser, run_script
 from gnp.data import DataError, ImageData, Normalise
 from gnp.errors import UserError
 from gnp.files import write_atomically, write_text
@@ -74,15 +74,22 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     datasets = sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
     fidelities = sorted(path.stem for path in (CONFIGS / "fidelity").glob("*.yaml"))
     parser.add_argument(
-        "--dataset", default="synthetic", choices=datasets, help="(default synthetic)"
+        "--dataset",
+        default="synthetic",
+        choices=datasets,
+        metavar="NAME",
+        help=f"whose images are drawn (default synthetic): {', '.join(datasets)}",
     )
-    parser.add_argument("--fidelity", default="paper", choices=fidelities, help="(default paper)")
+    parser.add_argument(
+        "--fidelity",
+        default="paper",
+        choices=fidelities,
+        help="whose augmentations (default paper)",
+    )
     parser.add_argument("--images", type=positive, default=8, help="how many (default 8)")
     parser.add_argument("--draws", type=positive, default=2, help="of each image (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="of images and draws (default 0)")

@@ -1,7 +1,7 @@
 """Evaluate runs from their checkpoints: error, NLL and calibration error (ECE, 15 bins).
 
     python scripts/evaluate.py outputs/runs/vgg16_bn/cifar10-basic/gnp/seed0
-    python scripts/evaluate.py RUN RUN … --cifar10-c data/CIFAR-10-C --json corrupted.json
+    python scripts/evaluate.py RUN RUN --cifar10-c data/CIFAR-10-C --json c.json
     python scripts/evaluate.py RUN --write
 
 RUN is a run's folder, of a run that is finished or not: the checkpoint is of its last epoch. Each
@@ -27,13 +27,14 @@ from hydra.errors import HydraException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from gnp.cli import run_script
+from gnp.cli import argument_parser, run_script
 from gnp.data import DataError
 from gnp.data.other_images import Named, cifar10_1, cifar_c, image_folder
 from gnp.errors import UserError
 from gnp.files import write_json
 from gnp.report.evaluations import EvaluatedRun, Evaluation, corruptions, overview
-from gnp.report.terminal import natural_width
+from gnp.report.terminal import fitted, print_tables
+from gnp.screen import width_of
 from gnp.training.evaluation import Places, TrainedRun, summary_of
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -63,35 +64,39 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__, "%(prog)s RUN [RUN …] [options]")
     parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a run's folder")
     images = parser.add_mutually_exclusive_group()
     images.add_argument(
         "--images",
         type=Path,
-        metavar="FOLDER",
-        help="FOLDER/<class>/*.png, with the names of the classes that were trained on",
+        metavar="DIR",
+        help="DIR/<class>/*.png, with the names of the classes that were trained on",
     )
     images.add_argument(
         "--cifar10-1",
         type=Path,
-        metavar="FOLDER",
+        metavar="DIR",
         help="CIFAR-10.1: cifar10.1_v6_data.npy and _labels.npy, and v4's if they are there",
     )
     for classes in (10, 100):
         images.add_argument(
             f"--cifar{classes}-c",
             type=Path,
-            metavar="FOLDER",
+            metavar="DIR",
             help=f"CIFAR-{classes}-C: <corruption>.npy and labels.npy",
         )
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
-    parser.add_argument("--write", action="store_true", help="into records without predictions")
+    parser.add_argument(
+        "--write", action="store_true", help="put predictions into records without them"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers to FILE")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default auto)")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="(default: the run's own)")
+    parser.add_argument(
+        "--device", default="auto", help="where: auto, cpu, cuda or cuda:N (default auto)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="images at a time (default: the run's own)"
+    )
     parser.add_argument(
         "--data-root",
         default=os.environ.get("GNP_DATA", "data"),
@@ -172,10 +177,16 @@ def images_of(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[Named]
 
 
 def show(runs: list[EvaluatedRun]) -> None:
-    tables = [corruptions(run) for run in runs]
-    for table in [*tables, overview(runs) if runs else None]:
-        if table is not None:
-            Console(width=natural_width(table)).print(table)
+    width = width_of(Console())
+    for run in runs:
+        if (errors := corruptions(run)) is not None:
+            print_tables(fitted(f"{run.run}: error, % at each severity", errors, width))
+    if runs:
+        print_tables(
+            fitted(
+                "Evaluations", overview(runs), width, ("epoch", "number"), "with --json in a file"
+            )
+        )
 
 
 if __name__ == "__main__":

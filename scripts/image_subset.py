@@ -1,7 +1,7 @@
 """Make an image folder of the very images that a published result was trained on.
 
-python scripts/image_subset.py make results/images/cifar10_10k.txt data/cifar10
-python scripts/image_subset.py list data/cifar10 results/images/cifar10_10k.txt
+    python scripts/image_subset.py make results/images/cifar10_10k.txt data/c10
+    python scripts/image_subset.py list data/c10 results/images/cifar10_10k.txt
 
 "make" takes them from torchvision's CIFAR, which it downloads where it is missing (170 MB). "list"
 writes the list of an image folder root/{train,test}/<class>/*.png, from which "make" makes it.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from gnp.cli import run_script
+from gnp.cli import argument_parser, run_script
 from gnp.data.errors import DataError
 from gnp.data.sources.torchvision import load_cifar
 from gnp.data.subset import describe_folder, from_text, make_folder, to_text
@@ -22,9 +22,7 @@ from gnp.files import write_text
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     commands = parser.add_subparsers(required=True)
     make = commands.add_parser("make", help="make an image folder from a list and CIFAR")
     make.add_argument("list", type=Path, help="such as results/images/cifar10_10k.txt")

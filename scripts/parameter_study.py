@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
 from gnp.report.series import carry_out
-from gnp.settings import suggest
+from gnp.settings import setting_names
 from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
 from gnp.studies import StudySpec, render
@@ -28,4 +28,4 @@ def main(composed: DictConfig) -> None:
 
 if __name__ == "__main__":
     offer_help(StudyJobSettings, study=StudySpec)
-    sys.exit(run_cli(main, lambda: setting_names_of(StudySpec, StudyJobSettings), suggest))
+    sys.exit(run_cli(main, lambda: setting_names_of(StudySpec, StudyJobSettings), setting_names))

@@ -1,16 +1,15 @@
 """Write a results root's index.html: every table, study, tuning and run, and links to its files.
 
-python scripts/report.py root=results
+    python scripts/report.py root=results
 
 Reads what is there, trains and renders nothing; scripts/render_table.py and, with render_only=true,
 parameter_study.py and tune.py render what the page leads to. Needs no torch.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from gnp.cli import run_script
+from gnp.cli import add_root, argument_parser, run_script
 from gnp.files import write_text
 from gnp.report.index import index_page
 from gnp.report.page import to_html
@@ -18,17 +17,8 @@ from gnp.report.series_page import INDEX
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "root",
-        nargs="?",
-        default="outputs",
-        metavar="root=FOLDER",
-        help="a results root: the folder that has runs/ in it (outputs)",
-        type=lambda text: text.removeprefix("root="),
-    )
+    parser = argument_parser(__doc__)
+    add_root(parser, "outputs")
     root = Path(parser.parse_args().root)
     page = index_page(root)
     write_text(root / INDEX, to_html(page))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from gnp.cli import command_line, run_cli
 from gnp.jobs import reproduce
 from gnp.report.plan import show_plan
-from gnp.settings import suggest
+from gnp.settings import setting_names
 from gnp.settings.help import offer_help
 from gnp.settings.job import TableJobSettings, load, setting_names_of
 from gnp.tables import Seeds, TableSpec
@@ -35,4 +35,4 @@ def main(composed: DictConfig) -> None:
 
 if __name__ == "__main__":
     offer_help(TableJobSettings, table=TableSpec)
-    sys.exit(run_cli(main, lambda: setting_names_of(TableSpec, TableJobSettings), suggest))
+    sys.exit(run_cli(main, lambda: setting_names_of(TableSpec, TableJobSettings), setting_names))

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from submitit import SlurmJob
 
+from gnp.cli import argument_parser
 from gnp.faults.rounds import Chaos
 from gnp.files import write_text
 from gnp.jobs import pool
@@ -232,10 +233,13 @@ class Trial:
 
 
 def arguments_of() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "--locks",
+        choices=("auto", "flock", "lease"),
+        default="auto",
+        help="what the table's runs are locked with (default auto: flock where that works)",
     )
-    parser.add_argument("--locks", choices=("auto", "flock", "lease"), default="auto")
     parser.add_argument("--minutes", type=int, help="time limit (default 2; 3 with leases)")
     parser.add_argument("--keep", action="store_true", help="leave the folder, and say where it is")
     parser.add_argument("--write", type=Path, help="also write what is printed to this file")

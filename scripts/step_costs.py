@@ -1,8 +1,8 @@
 """What one training step of each paper-scale network costs here: time, memory, FLOPs.
 
-    python scripts/step_costs.py                              # all of them, on the CPU, batch of 4
-    python scripts/step_costs.py --experiments vit_s16 --batch-size 256 --device cuda
-    python scripts/step_costs.py --output results/costs       # also writes costs.md, .csv and .json
+    python scripts/step_costs.py
+    python scripts/step_costs.py --experiments vit_s16 --device cuda
+    python scripts/step_costs.py --output results/costs
 
 A step is what training does with the experiment's own config: forward and backward, for SAM and GNP
 the climb and a second forward and backward, and the base optimizer's update, at full size on random
@@ -27,12 +27,14 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
-from rich.table import Table
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from gnp.cli import run_script
+from gnp.cli import argument_parser, run_script
 from gnp.files import write_json, write_text
+from gnp.report.grid import Entry, Grid, Line
+from gnp.report.terminal import fitted, print_tables
+from gnp.screen import width_of
 from gnp.settings import Config, validate
 from gnp.tracking import describe_environment
 from gnp.training.build import build_model, build_optimizer
@@ -52,14 +54,19 @@ ALPHA = {"base": 0.0, "sam": 1.0, "gnp": 0.8}  # base: the recipe's SGD or AdamW
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "--experiments",
+        nargs="+",
+        default=EXPERIMENTS,
+        help="whose networks (default: the seven of the paper)",
     )
     parser.add_argument(
-        "--experiments", nargs="+", default=EXPERIMENTS, help="default: the seven of the paper"
-    )
-    parser.add_argument(
-        "--methods", nargs="+", choices=ALPHA, default=list(ALPHA), help="default: all"
+        "--methods",
+        nargs="+",
+        choices=ALPHA,
+        default=list(ALPHA),
+        help="which steps (default: all)",
     )
     parser.add_argument("--batch-size", type=int, default=4, help="images (default 4)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
@@ -81,7 +88,7 @@ def main() -> int:
                 f"{line['seconds']:.2f} s, {line['peak_MB']:,.0f} MB",
                 flush=True,
             )
-    Console(width=120).print(to_terminal(lines))
+    print_tables(fitted("What a step costs", to_grid(lines), width_of(Console())))
     if arguments.output:
         write(lines, arguments)
     return 0
@@ -217,14 +224,9 @@ def grid(lines: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     return headers, rows
 
 
-def to_terminal(lines: list[dict[str, Any]]) -> Table:
+def to_grid(lines: list[dict[str, Any]]) -> Grid:
     headers, rows = grid(lines)
-    table = Table()
-    for header in headers:
-        table.add_column(header, justify="left" if header in ("network", "base is") else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return Grid(headers, [Line(row[:1], list(map(Entry, row[1:]))) for row in rows], 1)
 
 
 if __name__ == "__main__":

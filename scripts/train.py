@@ -8,11 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gnp.cli import leave, run_cli
-from gnp.settings import Composed, setting_names, suggest, validate
+from gnp.settings import Composed, setting_names, validate
 from gnp.settings.help import offer_help
 from gnp.sweep import check_sweeps
-
-GROUPS = ("model", "dataset", "augmentation", "optimizer", "base", "experiment")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
@@ -28,4 +26,4 @@ def main(composed: DictConfig) -> float:
 if __name__ == "__main__":
     offer_help(Composed)
     check_sweeps(validate)
-    leave(run_cli(main, lambda: [*setting_names(), *GROUPS], suggest))
+    leave(run_cli(main, setting_names))

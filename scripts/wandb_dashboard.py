@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-from gnp.cli import run_script
+from gnp.cli import add_root, argument_parser, run_script
 from gnp.dashboards.seen import seen_in
 from gnp.errors import UserError
 from gnp.tracking.ahead import read_ahead
@@ -73,11 +73,9 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     given = os.environ.get
-    parser.add_argument("root", help="a results root: the folder that has runs/ in it")
+    add_root(parser)
     parser.add_argument(
         "--entity", default=given("WANDB_ENTITY"), help="user or team (default WANDB_ENTITY)"
     )

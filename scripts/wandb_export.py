@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from gnp.cli import run_script
+from gnp.cli import add_root, argument_parser, run_script
 from gnp.dashboards.export import Export, folders_of_series
 from gnp.dashboards.known import Known, known_cells
 from gnp.settings import DatasetSettings, WandbSettings
@@ -64,24 +64,29 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("root", help="a results root: the folder that has runs/ in it")
+    parser = argument_parser(__doc__)
+    add_root(parser)
     parser.add_argument(
-        "--mode", choices=["offline", "online"], help="(default WANDB_MODE, else offline)"
+        "--mode",
+        choices=["offline", "online"],
+        help="where they are made: here or on the server (default WANDB_MODE, else offline)",
     )
-    parser.add_argument("--project", help="(default WANDB_PROJECT, else gnp)")
+    parser.add_argument("--project", help="that they belong to (default WANDB_PROJECT, else gnp)")
     parser.add_argument("--entity", help="user or team (default WANDB_ENTITY, else your own)")
     parser.add_argument(
         "--group", help="of all runs (default WANDB_RUN_GROUP, else each run's place less its seed)"
     )
-    parser.add_argument("--notes", help="(default WANDB_NOTES)")
+    parser.add_argument("--notes", help="a text that each run has (default WANDB_NOTES)")
     parser.add_argument(
-        "--tags", nargs="+", default=[], help="beside the tables' names (default WANDB_TAGS)"
+        "--tags",
+        nargs="+",
+        default=[],
+        help="further ones, beside the tables' names (default WANDB_TAGS)",
     )
     parser.add_argument(
-        "--no-pictures", action="store_true", help="of augmentations: needs neither data nor torch"
+        "--no-pictures",
+        action="store_true",
+        help="none of augmentations: needs neither data nor torch",
     )
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
-from gnp.settings import suggest
+from gnp.settings import setting_names
 from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
 from gnp.studies.why.carry import carry_out
@@ -26,10 +26,10 @@ def main(composed: DictConfig) -> None:
     carry_out(spec, how, TRAIN, command_line("scripts/why_it_works.py"))
 
 
-def setting_names() -> list[str]:
+def own_names() -> list[str]:
     return [name for kind in KINDS.values() for name in setting_names_of(kind, StudyJobSettings)]
 
 
 if __name__ == "__main__":
     offer_help(StudyJobSettings, why=spec_class)
-    sys.exit(run_cli(main, setting_names, suggest))
+    sys.exit(run_cli(main, own_names, setting_names))

@@ -16,6 +16,7 @@ os.environ["WANDB_MODE"] = "disabled"  # but where a test is about wandb; and th
 # Nor may one find, or leave, anything in the user's cache.
 CACHE = tempfile.TemporaryDirectory(prefix="gnp-tests-cache-")
 os.environ["XDG_CACHE_HOME"] = CACHE.name
+os.environ.pop("COLUMNS", None)  # workers of xdist have one, for which output would be cut
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores

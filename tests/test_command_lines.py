@@ -11,10 +11,16 @@ from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gnp.cli import refusal
 from gnp.errors import UserError
-from gnp.settings import Config, setting_names, suggest, validate
-from gnp.settings.job import StudyJobSettings, TableJobSettings, load, setting_names_of
+from gnp.settings import Config, setting_names, validate
+from gnp.settings.job import (
+    StudyJobSettings,
+    TableJobSettings,
+    TableRenderSettings,
+    load,
+    setting_names_of,
+)
+from gnp.settings.refusals import Names, refusal
 from gnp.studies import StudySpec
 from gnp.studies.why.spec import StepLengthSpec
 from gnp.tables import TableSpec
@@ -52,19 +58,14 @@ def outcome(script, overrides, accept, names):
         try:
             return accept(compose(script, [*overrides]))
         except Exception as error:
-            said = (
-                str(error)
-                if isinstance(error, UserError)
-                else refusal(error, lambda: names, suggest)
-            )
+            said = str(error) if isinstance(error, UserError) else refusal(error, Names(names))
             if not said:
                 raise
     return None
 
 
-GROUPS = ["model", "dataset", "augmentation", "optimizer", "base", "experiment", "fidelity"]
 ARGUMENTS = ["_target_", "width", "num_classes", "blocks", "dropout", "batch_norm", "_partial_"]
-NAMES = [*setting_names(), *GROUPS, *(f"model.{name}" for name in ARGUMENTS), "hydra.run.dir"]
+NAMES = [*setting_names(), *(f"model.{name}" for name in ARGUMENTS), "hydra.run.dir"]
 
 
 def relaxed(share):
@@ -86,6 +87,7 @@ def test_a_command_line_of_a_run_is_valid_or_refused_in_one_message(overrides):
 
 
 KINDS = {
+    "render_table": (TableSpec, TableRenderSettings, ["parts", "parts.cnn", "parts.cnn.rows"]),
     "reproduce_table": (TableSpec, TableJobSettings, ["parts", "parts.cnn", "parts.cnn.rows"]),
     "parameter_study": (StudySpec, StudyJobSettings, []),
     "why_it_works": (StepLengthSpec, StudyJobSettings, []),

@@ -202,7 +202,10 @@ def test_one_seed_decides_nothing(tmp_path):
     assert "| GNP − SGD | 1 | -4.90 | 1.00 \\[0.00, 1.00\\] | — | no statement | — | — |" in (
         to_markdown(table)
     )
-    assert "no statement in 1 (fewer than two seeds)" in verdict_in_words(table)
+    assert "GNP below SGD: no statement (fewer than two seeds)." in verdict_in_words(table)
+    (said,) = [note for note in notes(table) if note.startswith("Compared:")]
+    assert said.endswith("Nothing can be decided with fewer than two seeds of both methods.")
+    assert "Holm" not in said
 
 
 def test_a_gap_that_no_errors_have_is_not_called_one(tmp_path):

@@ -12,7 +12,6 @@ from conftest import CONFIGS, PATIENCE, ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
-from gnp import cli
 from gnp.optim.momentum import ALONG
 from gnp.optim.passes import BATCH_STATISTICS
 from gnp.optim.schedules import WARMUPS
@@ -25,10 +24,10 @@ from gnp.settings import (
     resolve,
     run_path,
     setting_names,
-    suggest,
     to_plain,
     validate,
 )
+from gnp.settings.refusals import Names, WrongOption, refuse_dashes
 from gnp.settings.section import choices_of
 from gnp.studies import StudySpec
 from gnp.studies.why.spec import spec_class
@@ -427,6 +426,7 @@ def test_an_experiments_name_may_have_folders_but_none_outside(compose_train):
 
 # Of one data set, and of recipes with values for one method.
 NOT_IN_EACH_CONFIG = (
+    "base",
     "recipe.official_2022_sharpness_batch",
     "dataset.synthetic",
     *(f"recipe.{m}" for m in ("sgd", "adamw", "sam", "gnp")),
@@ -471,19 +471,17 @@ def command(*arguments, script="train.py"):
         (["--root=a", "--hydra-help"], "write root=a"),
     ],
 )
-def test_a_setting_with_dashes_is_told_how_it_is_written(monkeypatch, capsys, arguments, words):
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-    with pytest.raises(cli.WrongOption) as refused:
-        cli._refuse_dashes(setting_names, suggest)
+def test_a_setting_with_dashes_is_told_how_it_is_written(arguments, words):
+    with pytest.raises(WrongOption) as refused:
+        refuse_dashes(arguments, Names(setting_names()))
     assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(
     "arguments", [["-m", "seed=0,1"], ["--cfg", "job", "--resolve"], ["--config-dir", "x", "a=--b"]]
 )
-def test_hydras_own_options_are_left_to_it(monkeypatch, arguments):
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-    cli._refuse_dashes(setting_names, suggest)
+def test_hydras_own_options_are_left_to_it(arguments):
+    refuse_dashes(arguments, Names(setting_names()))
 
 
 @pytest.mark.slow

@@ -6,11 +6,18 @@ from hydra import compose, initialize_config_dir
 
 from gnp.jobs import choose_slots
 from gnp.settings import ConfigError
-from gnp.settings.job import StudyJobSettings, TableJobSettings, load, setting_names_of
+from gnp.settings.job import (
+    StudyJobSettings,
+    TableJobSettings,
+    TableRenderSettings,
+    load,
+    setting_names_of,
+)
 from gnp.studies import StudySpec
 from gnp.tables import TableSpec
 from gnp.tuning import TuningSpec
 
+RENDERING = ("render_table", TableSpec, TableRenderSettings)
 KINDS = [
     ("reproduce_table", TableSpec, TableJobSettings),
     ("parameter_study", StudySpec, StudyJobSettings),
@@ -23,7 +30,7 @@ def loaded(script, series, jobs, *settings):
         return load(compose(script, list(settings)), series, jobs)
 
 
-@pytest.mark.parametrize(("script", "series", "jobs"), KINDS)
+@pytest.mark.parametrize(("script", "series", "jobs"), [*KINDS, RENDERING])
 def test_a_scripts_config_has_each_setting_with_its_default(script, series, jobs):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         composed = compose(script)
@@ -32,7 +39,7 @@ def test_a_scripts_config_has_each_setting_with_its_default(script, series, jobs
         assert composed[name] == default
 
 
-@pytest.mark.parametrize(("script", "series", "jobs"), KINDS)
+@pytest.mark.parametrize(("script", "series", "jobs"), [*KINDS, RENDERING])
 def test_the_command_lines_overrides_come_after_the_series_own(script, series, jobs):
     own = f"{series.kind}.overrides=['training.epochs=1']"
     spec, how = loaded(script, series, jobs, own, "overrides=['training.epochs=2']")

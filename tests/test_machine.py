@@ -42,7 +42,7 @@ def ends_with(monkeypatch):
         def main():
             raise error
 
-        return cli.run_cli(main, list, lambda *_: "")
+        return cli.run_cli(main, list)
 
     return status
 

@@ -256,7 +256,7 @@ def test_csv_has_a_line_a_point_unrounded(study):
 
 def test_the_terminal_shows_the_same_numbers(study):
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(to_terminal(study))
+    console.print(*to_terminal(study))
     shown = console.export_text()
     for text in ("A small study", "r = 0.01", "1 (SAM)", "4.30 ± 0.42 (2)", "5.20 (1 of 2)", "—"):
         assert text in shown

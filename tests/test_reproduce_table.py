@@ -28,9 +28,10 @@ TINY = overrides(*SMALL)
 
 
 def table(root, *settings, script="reproduce_table.py", expect=0):
+    device = ["device=cpu"] if script == "reproduce_table.py" else []
     done = subprocess.run(
         [sys.executable, f"scripts/{script}", "table=quickstart", f"root={root}",
-         "device=cpu", *settings],
+         *device, *settings],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,

@@ -56,6 +56,24 @@ def test_all_bad_jobs_of_a_sweep_are_named_before_the_first_starts(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_job_of_a_sweep_that_fails_says_why_at_once_and_again_at_the_end(tmp_path):
+    settings = ["optimizer.lr=1e20,0.1", "method=lr${optimizer.lr}", "training.epochs=1"]
+    done = subprocess.run(
+        train(*settings, f"root={tmp_path}", flags=["-m"]),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert done.returncode == 1, done.stdout
+    before, after = done.stdout.split("lr0.1/seed0: 1 epochs")
+    (at_once,) = [line for line in before.splitlines() if line.startswith("job 0 failed: ")]
+    assert "the loss was NaN or infinite" in at_once
+    assert "1 of 2 jobs failed" in after
+    assert "the loss was NaN or infinite" in after
+
+
 def test_jobs_of_a_sweep_that_would_be_one_run_are_refused_before_the_first_starts(tmp_path):
     one_place = ["optimizer.lr=0.01,0.02", f"root={tmp_path}", "training.epochs=1"]
     done = subprocess.run(train(*one_place, flags=["-m"]), cwd=ROOT, capture_output=True, text=True)

@@ -84,6 +84,7 @@ def test_no_two_files_import_each_other_even_by_a_detour():
     [
         ("gnp.errors", []),
         ("gnp.machine", []),
+        ("gnp.screen", []),
         ("gnp.interruptions", []),
         ("gnp.files", ["gnp.errors", "gnp.machine"]),
         ("gnp.settings", ["gnp.errors"]),
@@ -100,6 +101,7 @@ def test_no_two_files_import_each_other_even_by_a_detour():
                 "gnp.errors",
                 "gnp.cli",
                 "gnp.files",
+                "gnp.screen",
             ],
         ),
         (

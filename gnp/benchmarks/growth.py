@@ -123,9 +123,10 @@ def read_by_scripts(
     ``root``, in turns. A table that has all its runs starts, trains nothing and renders."""
     table = [*TABLE, f"root={root}", f"table.seeds={list(range(seeds))}"]
     table.append(f"overrides={list(overrides)}")
+    without_device = [setting for setting in table if not setting.startswith("device=")]
     processes = {
         "reproduce_table.py": [str(SCRIPTS / "reproduce_table.py"), *table],
-        "render_table.py": [str(SCRIPTS / "render_table.py"), *table],
+        "render_table.py": [str(SCRIPTS / "render_table.py"), *without_device],
         "list_runs.py": [str(SCRIPTS / "list_runs.py"), str(root)],
         "report.py": [str(SCRIPTS / "report.py"), f"root={root}"],
         TORCH: ["-c", TORCH],

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Active, Pool
+from gnp.screen import width_of, wrapped
 from gnp.settings.run import shown_in
 from gnp.tracking.reading import DamagedRecord, read_config, read_metrics
 
@@ -48,17 +49,15 @@ class PoolProgress:
             self._spoken += 1
             error = summary["final"][f"{summary['evaluated']}_error"]
             done = self._before + self._spoken
-            self._console.print(
-                f"[{done:>{len(str(self._total))}}/{self._total}] {run.path}: "
-                f"{summary['evaluated']} error {error:.2f} % ({summary['seconds']:.0f} s)",
-                markup=False,
-                highlight=False,
-            )
+            before = f"[{done:>{len(str(self._total))}}/{self._total}] "
+            after = f": {summary['evaluated']} error {error:.2f} % ({summary['seconds']:.0f} s)"
+            path = str(run.path)
+            if (width := width_of(self._console)) is not None:
+                path = shown_in(run.path, width - len(before + after))
+            self._print(f"{before}{path}{after}")
         for failure in pool.retried[self._retried :]:
             self._retried += 1
-            self._console.print(
-                f"started again after it failed: {failure}", markup=False, highlight=False
-            )
+            self._print(f"started again after it failed: {failure}")
         now = time.monotonic()
         self._name_what_is_waited_for(pool, now)
         interval = HEARTBEAT_SECONDS if self._live is None else REFRESH_SECONDS
@@ -72,11 +71,13 @@ class PoolProgress:
             at = ", ".join(
                 f"{c.run.path} epoch {done}/{total or '?'}" for c, done, total, _ in children
             )
-            self._console.print(
-                f"{self._line(pool, children)}: {at or 'waiting for runs of another process'}",
-                markup=False,
-                highlight=False,
+            self._print(
+                f"{self._line(pool, children)}: {at or 'waiting for runs of another process'}"
             )
+
+    def _print(self, text: str) -> None:
+        text = wrapped(text, width_of(self._console))
+        self._console.print(text, markup=False, highlight=False)
 
     def _name_what_is_waited_for(self, pool: Pool, now: float) -> None:
         """Once, when for a minute nothing was at work here and nothing was finished elsewhere."""
@@ -86,11 +87,9 @@ class PoolProgress:
         elif not self._complained and now - self._idle_since >= PATIENCE_SECONDS:
             self._complained = True
             since = time.strftime("%H:%M:%S", time.localtime(time.time() - now + self._idle_since))
-            self._console.print(
+            self._print(
                 f"since {since} only waiting for what other processes hold; stop one that hangs:\n"
-                + "\n".join(f"  {run}" for run in pool.waited_for()),
-                markup=False,
-                highlight=False,
+                + "\n".join(f"  {run}" for run in pool.waited_for())
             )
 
     def _line(self, pool: Pool, children: list) -> str:

@@ -17,6 +17,7 @@ from gnp.jobs.pool import Failure, Pool
 from gnp.jobs.progress import PoolProgress
 from gnp.jobs.slots import choose_slots
 from gnp.jobs.wanted import Wanted, WantedConfigs, modules_of
+from gnp.screen import width_of, wrapped
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 
@@ -112,7 +113,8 @@ def train_missing(
     and the runs that were neither finished nor failed when it ended."""
     console = Console(soft_wrap=True, highlight=False)
     done, missing = len(records.finished), set(records.missing)
-    console.print(f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}", markup=False)
+    line = f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}"
+    console.print(wrapped(line, width_of(console)), markup=False)
     for _, error in records.damaged:
         console.print(f"{error}; it is made again", markup=False)
     left = [run for run in runs if run in missing]

@@ -8,7 +8,15 @@ from omegaconf import OmegaConf
 from gnp.errors import UserError
 from gnp.jobs.compositions import Compositions
 from gnp.jobs.job import Job
-from gnp.settings import WandbSettings, resolve, run_path, to_plain
+from gnp.settings import (
+    ConfigError,
+    WandbSettings,
+    resolve,
+    run_path,
+    setting_names,
+    to_plain,
+)
+from gnp.settings.refusals import Names, refusal
 from gnp.settings.series import Series
 from gnp.tracking.wandb_names import mode_of
 
@@ -50,7 +58,12 @@ class WantedConfigs:
     def _composed(self, run: Job, several: bool = True) -> dict[str, Any] | None:
         """With ``several``, None if another seed's config differs in more than the seed."""
         spec, root = self._spec, self._root
-        composed = self._compose(run.overrides(root, spec.overrides))
+        try:
+            composed = self._compose(run.overrides(root, spec.overrides))
+        except Exception as error:
+            if (message := refusal(error, Names(setting_names()))) is None:
+                raise
+            raise ConfigError(message) from error
         if several and any("seed}" in text for text in _texts(OmegaConf.to_container(composed))):
             return None
         config = resolve(composed)

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
+from gnp.report.grid import Entry, Grid, Line
 
 NUMBERS = ("error", "nll", "ece")
 HEADERS = ("error, %", "NLL", "ECE, %")
@@ -62,26 +61,24 @@ class EvaluatedRun:
         return plain if self.mean is None else {**plain, "mean": self.mean}
 
 
-def overview(runs: Sequence[EvaluatedRun]) -> Table:
-    """A row for each run and set of images; of corruptions the mean alone."""
-    table = Table(title=Text("Evaluations"), title_justify="left")
-    for header in ("run", "epoch", "images", "number"):
-        table.add_column(header, justify="right" if header == "number" else "left", no_wrap=True)
-    for header in HEADERS:
-        table.add_column(header, justify="right", no_wrap=True)
+def overview(runs: Sequence[EvaluatedRun]) -> Grid:
+    """A line for each run and set of images; of corruptions the mean alone."""
+    lines = []
     for run in runs:
-        epoch = f"{run.epoch}/{run.epochs}"
+        labels = [run.run, f"{run.epoch}/{run.epochs}"]
         for e in run.evaluations:
             if e.corruption is None:
-                table.add_row(Text(run.run), epoch, Text(e.images), f"{e.count:,}", *_shown(e))
+                entries = [f"{e.count:,}", *_shown(e)]
+                lines.append(Line([*labels, e.images], [Entry(text) for text in entries]))
         if run.mean is not None:
             name = f"mean of {run.counted} corruptions × severities"
             count = sum(e.count for e in run.evaluations if e.in_mean)
-            table.add_row(Text(run.run), epoch, name, f"{count:,}", *_shown(run.mean))
-    return table
+            entries = [f"{count:,}", *_shown(run.mean)]
+            lines.append(Line([*labels, name], [Entry(text) for text in entries]))
+    return Grid(["run", "epoch", "images", "number", *HEADERS], lines, label_columns=3)
 
 
-def corruptions(run: EvaluatedRun) -> Table | None:
+def corruptions(run: EvaluatedRun) -> Grid | None:
     """Error (%) of each corruption at each severity; None where there are none."""
     errors: dict[str, dict[int, float]] = {}
     for e in run.evaluations:
@@ -90,24 +87,20 @@ def corruptions(run: EvaluatedRun) -> Table | None:
     if not errors:
         return None
     severities = sorted({severity for row in errors.values() for severity in row})
-    table = Table(title=Text(f"{run.run}: error, % at each severity"), title_justify="left")
-    table.add_column("corruption", no_wrap=True)
-    for header in [*map(str, severities), "mean"]:
-        table.add_column(header, justify="right", no_wrap=True)
     counted = {e.corruption for e in run.evaluations if e.in_mean}
     means = [errors[name] for name in errors if name in counted]
-    for name, row in errors.items():
-        label = Text(name if name in counted or not counted else f"{name} (not in the mean)")
-        table.add_row(label, *_row([row[s] for s in severities]))
+    lines = [
+        Line([name if name in counted or not counted else f"{name} (not in the mean)"],
+             _row([row[s] for s in severities])) for name, row in errors.items()
+    ]  # fmt: skip
     if means:
-        table.add_section()
         columns = [sum(row[s] for row in means) / len(means) for s in severities]
-        table.add_row(f"mean of {len(means)}", *_row(columns))
-    return table
+        lines.append(Line([f"mean of {len(means)}"], _row(columns), first=True))
+    return Grid(["corruption", *map(str, severities), "mean"], lines, label_columns=1)
 
 
-def _row(values: Sequence[float]) -> list[str]:
-    return [f"{value:.2f}" for value in [*values, sum(values) / len(values)]]
+def _row(values: Sequence[float]) -> list[Entry]:
+    return [Entry(f"{value:.2f}") for value in [*values, sum(values) / len(values)]]
 
 
 def _shown(numbers: Evaluation | Mapping[str, float]) -> list[str]:

@@ -4,10 +4,10 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from gnp.jobs import Job
@@ -23,12 +23,14 @@ from gnp.jobs.plan import (
     make_plan,
 )
 from gnp.report.grid import Entry, Grid, Line
-from gnp.report.terminal import grid_table, natural_width
+from gnp.report.terminal import fitted, print_prose, print_tables
+from gnp.screen import width_of
 from gnp.settings.gpus import GPUS, UTILISATION, named_gpus
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
 
 SHOWN = 5  # names of a list that may be long
+DROPPABLE = ("FLOP a run", "disk")  # columns; the notes have the disk's sum
 
 
 def show_plan(spec: Series, runs: Sequence[Job], how: JobSettings) -> None:
@@ -40,16 +42,17 @@ def show_plan(spec: Series, runs: Sequence[Job], how: JobSettings) -> None:
     console = Console(soft_wrap=True, highlight=False)
     with _waiting(console) as say:
         plan = make_plan(spec, runs, how, say)
-    tables = [grid_table(f"{spec.title}: plan", cells_grid(plan))]
+    width = width_of(console)
+    console.print()
+    title = f"{spec.title}: plan"
+    print_tables(fitted(title, cells_grid(plan), width, DROPPABLE, "on a wider terminal"))
+    for line in notes(plan, spec, how):
+        print_prose(console, line)
     if how.max_hours is not None:
         title = f"First, within {how.max_hours:g} hours on {_on(plan)}"
-        tables.append(grid_table(title, units_grid(plan.first)))
-    _print(console, tables[0])
-    for line in notes(plan, spec, how):
-        console.print(Text(line))
-    for table in tables[1:]:
-        _print(console, table)
-        console.print(Text(left_out_note(plan)))
+        console.print()
+        print_tables(fitted(title, units_grid(plan.first), width))
+        print_prose(console, left_out_note(plan))
     if how.dry_run:
         for unit in plan.first:
             for run in unit.runs:
@@ -58,7 +61,8 @@ def show_plan(spec: Series, runs: Sequence[Job], how: JobSettings) -> None:
 
 def cells_grid(plan: Plan) -> Grid:
     """A line a cell, and the sum. Costs are of what is left of it."""
-    headers = ["cell", "done", "also there", "FLOP a run", "FLOP left", "here"]
+    labels = ["cell", *(["also there"] if also_there(plan.runs) else [])]
+    headers = [*labels, "done", "FLOP a run", "FLOP left", "here"]
     headers += [*([plan.gpu.name] if plan.gpu else []), "disk"]
     lines = []
     before = None
@@ -68,13 +72,14 @@ def cells_grid(plan: Plan) -> Grid:
         lines.append(_line(str(path), runs, of_one, plan, path.parent != before))
         before = path.parent
     lines.append(_line("all", plan.runs, "", plan, True))
-    return Grid(headers, lines, label_columns=1)
+    lines = [replace(line, labels=line.labels[: len(labels)]) for line in lines]
+    return Grid(headers, lines, label_columns=len(labels))
 
 
 def _line(name: str, runs: Sequence[PlannedRun], of_one: str, plan: Plan, first: bool) -> Line:
     done = sum(run.state == FINISHED for run in runs)
     left = [run for run in runs if run.state != FINISHED]
-    entries = [f"{done}/{len(runs)}", also_there(left), of_one]
+    entries = [f"{done}/{len(runs)}", of_one]
     for value, printed in (
         (sum(run.flops for run in left), amount),
         (sum(run.seconds for run in left), hours),
@@ -82,12 +87,12 @@ def _line(name: str, runs: Sequence[PlannedRun], of_one: str, plan: Plan, first:
         (sum(run.bytes for run in left), size),
     ):
         entries.append(printed(value) if left else "")
-    return Line([name], [Entry(text) for text in entries], first)
+    return Line([name, also_there(left)], [Entry(text) for text in entries], first)
 
 
 def also_there(left: Sequence[PlannedRun]) -> str:
     """ "1 started (12 epochs), 1 failed": what is there and no finished run."""
-    counts = Counter(run.state for run in left if run.state != MISSING)
+    counts = Counter(run.state for run in left if run.state not in (MISSING, FINISHED))
     parts = []
     for state in (STARTED, FAILED, DAMAGED):
         epochs = sum(run.epochs for run in left if run.state == state)
@@ -200,12 +205,6 @@ def _waiting(console: Console) -> Iterator[Callable[[str], None]]:
         return
     with console.status("") as status:
         yield lambda what: status.update(Text(f"{what} …"))
-
-
-def _print(console: Console, table: Table) -> None:
-    console.print()
-    # As wide as the table, as other tables are shown.
-    Console(width=natural_width(table)).print(table)
 
 
 def amount(number: float, unit: str = "FLOP") -> str:

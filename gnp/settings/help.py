@@ -1,18 +1,28 @@
 """What ``--help`` says of the settings: name and value, help line, range or choices."""
 
 import math
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import Container, OmegaConf
 from pydantic.fields import FieldInfo
 
 from gnp.settings.section import TYPE_NAMES, Section, expected, section_itself, section_of
 
-WIDTH, COLUMN = 100, 44  # characters: a line, and where the help in it begins
+WIDEST = 100  # characters of a line; fewer where the terminal has fewer
+
+
+AT_SPACES = {"break_on_hyphens": False, "break_long_words": False}
+
+
+def width() -> int:
+    """Of a line: as the terminal or COLUMNS says."""
+    return min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
 
 
 def offer_help(
@@ -42,20 +52,18 @@ def choices(*groups: str) -> str:
     configs, and for each folder in it; those of --config-dir are among them. Folders ``part`` hold
     pieces of choices."""
     loader = GlobalHydra.instance().config_loader()
-    lines = []
-    for group in groups:
-        folders = [f"{group}/{name}" for name in loader.list_groups(group) if name != "part"]
-        for folder in (group, *folders):
-            if names := loader.get_group_options(folder):
-                lines.append(
-                    textwrap.fill(
-                        f"{folder}: {', '.join(names)}",
-                        WIDTH,
-                        subsequent_indent="  ",
-                        break_on_hyphens=False,
-                    )
-                )
-    return "\n".join(lines)
+    return "\n".join(
+        _wrapped(f"{folder}: {', '.join(names)}")
+        for group in groups
+        for folder, names in group_choices(loader, group).items()
+    )
+
+
+def group_choices(loader: ConfigLoader, group: str) -> dict[str, list[str]]:
+    """{folder: the choices in it} of a group and of the folders in it, those with choices."""
+    folders = [f"{group}/{name}" for name in loader.list_groups(group) if name != "part"]
+    listed = {folder: loader.get_group_options(folder) for folder in (group, *folders)}
+    return {folder: names for folder, names in listed.items() if names}
 
 
 def settings_help(section: type[Section], values: Mapping[str, Any], prefix: str = "") -> str:
@@ -73,10 +81,10 @@ def _lines(section: type[Section], values: Mapping[str, Any], prefix: str) -> It
     for key, field in section.model_fields.items():
         name, value = prefix + key, values.get(key, _default(field))
         if (own := section_itself(field.annotation)) is not None:
-            yield f"\n{name}: {field.description}"
+            yield f"\n{_wrapped(f'{name}: {field.description}')}"
             yield from _lines(own, values.get(key, {}), f"{name}.")
         elif isinstance(value, Mapping):
-            yield f"{name}: {field.description}"
+            yield _wrapped(f"{name}: {field.description}")
             yield from _lines_of_keys(section_of(field.annotation), value, name)
         else:
             yield _line(name, value, _about(field))
@@ -94,16 +102,23 @@ def _lines_of_keys(
 
 
 def _line(name: str, value: Any, about: str = "") -> str:
-    head, indent = f"{name}: {_shown(value)}", " " * COLUMN
-    fits = len(head) < COLUMN
+    """The help begins in a column of its own, or where a value is long in a line of its own."""
+    head, column = f"{name}: {_shown(value)}", width() * 4 // 9
+    fits, indent = len(head) < column, " " * column
     text = textwrap.fill(
         about,
-        WIDTH,
-        initial_indent=head.ljust(COLUMN) if fits else indent,
+        width(),
+        initial_indent=head.ljust(column) if fits else indent,
         subsequent_indent=indent,
-        break_on_hyphens=False,
+        **AT_SPACES,
     )
-    return text if fits and about else f"{head}\n{text}".rstrip()
+    if fits and about:
+        return text
+    return f"{_wrapped(head)}\n{text}".rstrip()
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, width(), subsequent_indent="  ", **AT_SPACES)
 
 
 def _about(field: FieldInfo) -> str:

@@ -15,10 +15,23 @@ from gnp.settings.section import Section, setting
 from gnp.settings.series import S, Series
 from gnp.settings.texts import FilePath
 
-J = TypeVar("J", bound="JobSettings")
+J = TypeVar("J", bound="RenderSettings")
 
 
-class JobSettings(Section):
+class RenderSettings(Section):
+    """What stands beside a table's own settings where nothing is trained."""
+
+    root: FilePath = setting("outputs", "where the records are, and where the files go")
+    overrides: list[str] = setting(
+        [], "further settings of every run, after the table's or the study's own"
+    )
+
+    def of_every_run(self) -> list[str]:
+        """The overrides that each run is told."""
+        return self.overrides
+
+
+class JobSettings(RenderSettings):
     """What stands beside a table's or a study's own settings."""
 
     root: FilePath = setting(
@@ -31,9 +44,6 @@ class JobSettings(Section):
         le=1024,
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where runs are trained")
-    overrides: list[str] = setting(
-        [], "further settings for every run, after the table's or the study's own"
-    )
     dry_run: bool = setting(False, "only show what would be trained")
     retries: int = setting(
         0,
@@ -78,6 +88,10 @@ class JobSettings(Section):
             raise PydanticCustomError("custom", "{what}", {"what": str(error)}) from error
         return value
 
+    def of_every_run(self) -> list[str]:
+        locks = [f"runtime.locks={self.locks}"] if self.locks != "auto" else []
+        return [*locks, *self.overrides]
+
     @model_validator(mode="after")
     def _plans_or_does_not(self) -> "JobSettings":
         wrong = None
@@ -91,7 +105,9 @@ class JobSettings(Section):
         return self
 
 
-class TableJobSettings(JobSettings):
+class TableRenderSettings(RenderSettings):
+    """Which records a table is of."""
+
     until: Literal["trained", "decided"] = setting(
         "trained",
         "decided: add seeds, cell by cell, until each comparison is decided or has max_seeds; by a "
@@ -101,15 +117,19 @@ class TableJobSettings(JobSettings):
     max_seeds: int = setting(30, "with until=decided: at most", ge=2, le=1000)
 
     @model_validator(mode="after")
-    def _seeds_are_possible(self) -> "TableJobSettings":
+    def _seeds_are_possible(self) -> "TableRenderSettings":
         if self.min_seeds > self.max_seeds:
             what = f"min_seeds={self.min_seeds} is above max_seeds={self.max_seeds}; set both"
             raise PydanticCustomError("custom", "{what}", {"what": what})
         return self
 
 
+class TableJobSettings(JobSettings, TableRenderSettings):
+    """A table has a script of its own that only renders."""
+
+
 class StudyJobSettings(JobSettings):
-    """A study has one script for training and rendering; a table has two."""
+    """A study has one script for training and rendering."""
 
     render_only: bool = setting(False, "only write the files, from the records there are")
 
@@ -134,10 +154,9 @@ def load(composed: DictConfig, series: type[S], jobs: type[J]) -> tuple[S, J]:
     spec = series.from_config(composed[series.kind])
     plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     run = checked(jobs, {name: v for name, v in plain.items() if name != series.kind})
-    locks = [f"runtime.locks={run.locks}"] if run.locks != "auto" else []
-    return spec.with_overrides([*inherited_search_path(), *locks, *run.overrides]), run
+    return spec.with_overrides([*inherited_search_path(), *run.of_every_run()]), run
 
 
-def setting_names_of(series: type[Series], jobs: type[JobSettings]) -> list[str]:
+def setting_names_of(series: type[Series], jobs: type[RenderSettings]) -> list[str]:
     """Every dotted name that a script's config has."""
     return [*names_of(jobs), series.kind, *names_of(series, f"{series.kind}.")]

@@ -112,14 +112,27 @@ def names_of(section: type[Section], prefix: str = "") -> list[str]:
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str:
-    """ " Did you mean …?", or nothing. Compares whole names, then their last parts."""
+    """ " Did you mean …?", or nothing."""
+    found = closest(name, candidates)
+    return "" if found is None else f" Did you mean {found!r}?"
+
+
+def closest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that is most like a name, if one is: by whole names, then by their last parts,
+    and not by capitals."""
     candidates = list(candidates)
-    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.75)
-    if not close:
-        last = name.rsplit(".", 1)[-1]
-        by_last = {c.rsplit(".", 1)[-1]: c for c in reversed(candidates)}
-        close = [by_last[c] for c in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
-    return f" Did you mean {close[0]!r}?" if close else ""
+    wholes = {c.lower(): c for c in reversed(candidates)}
+    for known, wanted, cutoff in (
+        (wholes, name.lower(), 0.75),
+        ({_last(c): c for c in reversed(candidates)}, _last(name), 0.6),
+    ):
+        if close := difflib.get_close_matches(wanted, known, n=1, cutoff=cutoff):
+            return known[close[0]]
+    return None
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", 1)[-1].lower()
 
 
 def _deepest_field(

@@ -90,5 +90,5 @@ def unrecorded() -> dict[str, Any]:
 
 
 def setting_names() -> list[str]:
-    """Every dotted name that the command line can set, sections included."""
-    return names_of(Composed)
+    """Every dotted name that the command line can set, sections and groups included."""
+    return [*names_of(Composed), "base"]

@@ -63,8 +63,7 @@ class TrainingSettings(Section):
     )
     probe_every: int = setting(
         0,
-        "epochs between two measurements of both gradients: norms, cosine, ‖Hv‖, in the metrics; "
-        "0: none",
+        "epochs between two measurements of both gradients: norms, cosine, ‖g2 − g1‖/r; 0: none",
         ge=0,
     )
     snapshot_every: int = setting(

@@ -9,6 +9,7 @@ from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
 from gnp.report.page import to_html
 from gnp.report.terminal import show
+from gnp.screen import width_of
 from gnp.settings import unrecorded
 from gnp.studies.collect import StudyResult, collect
 from gnp.studies.grid import StudySpec
@@ -28,7 +29,7 @@ def render(spec: StudySpec, root: str, command: str, wanted: Wanted) -> list[str
     console = Console(soft_wrap=True, highlight=False)
     read_runs_ahead(spec.runs(), root, wanted, import_matplotlib)
     study = collect(spec, root, command, wanted, unrecorded())
-    show(console, study, [to_terminal(study)], notes(study), write_outputs)
+    show(console, study, to_terminal(study, width_of(console)), notes(study), write_outputs)
     return study.warnings
 
 

@@ -6,7 +6,7 @@ from gnp.report.files import csv_text
 from gnp.report.grid import Entry, Grid, Line, starred
 from gnp.report.markdown import page
 from gnp.report.numbers import format_statistic, unrounded_statistic
-from gnp.report.terminal import grid_table
+from gnp.report.terminal import fitted
 from gnp.settings.study import number
 from gnp.studies.collect import PointResult, StudyResult
 
@@ -49,8 +49,8 @@ def to_markdown(study: StudyResult) -> str:
     return page(study, [make_grid(study)], notes(study), figures)
 
 
-def to_terminal(study: StudyResult) -> Table:
-    return grid_table(study.spec.title, make_grid(study))
+def to_terminal(study: StudyResult, width: int | None = None) -> list[Table]:
+    return fitted(study.spec.title, make_grid(study), width)
 
 
 def to_csv(study: StudyResult) -> str:

@@ -11,7 +11,7 @@ from gnp.statistics.verdict import ABOVE, BELOW, LEVEL, UNDECIDED
 from gnp.tables.collect import TableResult
 from gnp.tables.comparisons import Comparison
 
-NLL, CALIBRATION = "NLL", "ECE"
+NLL, CALIBRATION, COUNT = "NLL", "ECE", "n"
 NEW_IMAGES, LOWER, P = "new images [95 %]", "P(lower) [95 %]", "p"
 GAP, NEEDED = "smallest gap", "seeds needed"
 CSV_COLUMNS = (
@@ -48,7 +48,7 @@ def comparisons_grid(table: TableResult) -> Grid | None:
     if not table.comparisons:
         return None
     with_images = any(c.for_new_images for c in table.comparisons)
-    headers = ["model", "column", "compared", "n", "difference [95 %]"]
+    headers = ["model", "column", "compared", COUNT, "difference [95 %]"]
     headers += [NEW_IMAGES] if with_images else []
     headers += [LOWER, P, "verdict", GAP, NEEDED]
     lines = []
@@ -102,6 +102,10 @@ def comparison_notes(table: TableResult) -> list[str]:
     decided = sum(c.verdict is not None for c in table.comparisons)
     if not table.comparisons:
         return []
+    if not decided:
+        what = "Compared: the first method's error minus the second's in percentage points"
+        takes = "Nothing can be decided with fewer than two seeds of both methods."
+        return [f"{what}, paired by seed. {takes}", *_left_out(table)]
     lines = [
         f"Compared: the first method's error minus the second's in percentage points, paired by "
         f"seed: mean and 95 % interval over seeds, on these images ({table.rule.name}). P(lower): "
@@ -161,6 +165,8 @@ def _counted(comparisons: Sequence[Comparison]) -> str:
         for decision in (BELOW, ABOVE, UNDECIDED)
     }
     silent = sum(c.verdict is None for c in comparisons)
+    if silent == len(comparisons):
+        return "no statement (fewer than two seeds)"
     rows = f"{len(comparisons)} row" + ("s" if len(comparisons) > 1 else "")
     parts = [f"decided in {len(of[BELOW])} of {rows}"]
     if of[ABOVE]:

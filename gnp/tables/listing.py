@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from gnp.report.files import csv_text
+from gnp.screen import shortened, wrapped
 from gnp.tracking.ahead import read_ahead
 from gnp.tracking.compare import VOLATILE, flatten, without
 from gnp.tracking.reading import DamagedRecord, read_finished
 
+NAMES = ("experiment", "data", "method", "seed")
+SHORTEST = 12  # characters: no name is shortened to fewer
 # Named by the identity columns, or no setting.
 LISTED_ANYWAY = {"seed", "method", "experiment", "dataset.name", "augmentation.name"}
 
@@ -58,3 +61,38 @@ def list_runs(
 
 def to_csv(runs: list[dict[str, Any]]) -> str:
     return csv_text(runs[0], (run.values() for run in runs))
+
+
+def aligned(runs: list[dict[str, Any]], width: int | None = None) -> str:
+    """Columns in which the runs differ, under the last part of their names, two spaces apart. Where
+    they are wider than ``width``, the last ones before the error are left out, and then names are
+    shortened."""
+    columns = {
+        key: [key.rsplit(".", 1)[-1], *(_shown(run[key]) for run in runs)]
+        for key in runs[0]
+        if len({str(run[key]) for run in runs}) > 1 or key.endswith("error")
+    }
+    left_out = []
+    for key in reversed([key for key in columns if key not in (*NAMES, "error")]):
+        if width is not None and _width(columns) > width:
+            left_out.append(columns.pop(key)[0])
+    for key in sorted(columns, key=lambda key: -max(map(len, columns[key]))):
+        if width is not None and (excess := _width(columns) - width) > 0:
+            room = max(map(len, columns[key])) - excess
+            columns[key] = [shortened(text, max(room, SHORTEST)) for text in columns[key]]
+    lines = [
+        "  ".join(text.ljust(max(map(len, column))) for text, column in zip(line, columns.values(),
+                                                                            strict=True)).rstrip()
+        for line in zip(*columns.values(), strict=True)
+    ]  # fmt: skip
+    if left_out:
+        lines.append(wrapped(f"Left out, with --csv in a file: {', '.join(left_out[::-1])}", width))
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _width(columns: Mapping[str, list[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in columns.values()) - 2

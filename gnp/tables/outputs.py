@@ -10,6 +10,7 @@ from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
 from gnp.report.page import to_html
 from gnp.report.terminal import show
+from gnp.screen import width_of
 from gnp.settings import unrecorded
 from gnp.statistics.sequential import FIXED_SEEDS
 from gnp.statistics.verdict import Rule
@@ -35,7 +36,7 @@ def render(
     console = Console(soft_wrap=True, highlight=False)
     read_runs_ahead(spec.runs(), root, wanted, _import_the_rest, judged)
     table = collect(spec, root, command, wanted, unrecorded(), rule)
-    shown = to_terminal(table, console.width if console.is_terminal else None)
+    shown = to_terminal(table, width_of(console))
     show(console, table, shown, notes(table), write_outputs)
     return table.warnings
 

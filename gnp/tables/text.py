@@ -18,12 +18,13 @@ from gnp.report.numbers import (
     unrounded,
     unrounded_statistic,
 )
-from gnp.report.terminal import grid_table, natural_width
+from gnp.report.terminal import fitted
 from gnp.settings.table import Column
 from gnp.tables.cell_result import CellResult
 from gnp.tables.collect import TableResult
 from gnp.tables.comparison_text import (
     CALIBRATION,
+    COUNT,
     GAP,
     LOWER,
     NEEDED,
@@ -38,7 +39,7 @@ from gnp.tables.published import WHOSE, Published
 from gnp.tables.spec import Part, TableSpec
 
 BEST_EPOCH, ALSO = "best epoch†", "third party"
-LEFT_TO_FILES = (BEST_EPOCH, ALSO, CALIBRATION, NLL, P, NEW_IMAGES, LOWER, NEEDED, GAP)
+LEFT_TO_FILES = (BEST_EPOCH, ALSO, CALIBRATION, NLL, P, NEW_IMAGES, LOWER, NEEDED, GAP, COUNT)
 CSV_COLUMNS = (
     "model",
     "method",
@@ -227,18 +228,9 @@ def to_latex(table: TableResult) -> str:
 
 
 def to_terminal(table: TableResult, width: int | None = None) -> list[Table]:
-    """For a console, one a part and one of the comparisons. Where one is wider than ``width``
-    characters, columns are left to the files, one after another."""
-    out = []
-    for grid in make_grids(table):
-        whole, left_out = grid_table(table.spec.title, grid), []
-        for header in LEFT_TO_FILES:
-            if width is None or natural_width(whole) <= width:
-                break
-            if header in grid.headers:
-                left_out.append(header)
-                kept = [i for i, h in enumerate(grid.headers) if h not in left_out]
-                title = f"{table.spec.title}; {', '.join(left_out)}: see the files"
-                whole = grid_table(title, grid, kept)
-        out.append(whole)
-    return out
+    """For a console of ``width`` characters, one or more a part and of the comparisons."""
+    return [
+        part
+        for grid in make_grids(table)
+        for part in fitted(table.spec.title, grid, width, LEFT_TO_FILES)
+    ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gnp.jobs import Wanted
 from gnp.settings import unrecorded
-from gnp.settings.job import TableJobSettings
+from gnp.settings.job import TableRenderSettings
 from gnp.statistics.sequential import FIXED_SEEDS, Sequential
 from gnp.statistics.verdict import Rule
 from gnp.tables.collect import TableResult, collect
@@ -25,7 +25,7 @@ class Seeds:
         how: says until when.
     """
 
-    def __init__(self, spec: TableSpec, how: TableJobSettings):
+    def __init__(self, spec: TableSpec, how: TableRenderSettings):
         self._root, self._until_decided = how.root, how.until == "decided"
         self.rule: Rule = FIXED_SEEDS
         self.spec = spec

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gnp.screen import width_of, wrapped
 from gnp.settings.run import shown_in
 
 BAR = 12  # columns
@@ -65,7 +66,7 @@ class RunProgress:
 
     def epoch_done(self, metrics: Mapping[str, Any]) -> None:
         self._base += self._steps
-        self._print(epoch_line(metrics, self._epochs))
+        self._print(epoch_line(metrics, self._epochs, width_of(self._console)))
         errors = [metrics[k] for k in ("test_error", "validation_error") if k in metrics]
         if self._bar is not None and errors:
             self._bar.update(self._task, error=f"{errors[0]:.2f} %")
@@ -82,20 +83,22 @@ class RunProgress:
         return f"{min(step // self._steps + 1, self._epochs)}/{self._epochs}"
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        self._console.print(wrapped(line, width_of(self._console)), markup=False)
         self._console.file.flush()
 
 
-def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
+def epoch_line(metrics: Mapping[str, Any], epochs: int, width: int | None = None) -> str:
+    """What does not fit into ``width`` characters, from the last on, is left to the record."""
     splits = [s for s in ("train", "test", "validation") if f"{s}_error" in metrics]
     numbers = [
         f"{s} loss {metrics[f'{s}_loss']:.3f} error {metrics[f'{s}_error']:5.2f} %" for s in splits
     ]
-    return "  ".join(
-        [
-            f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}",
-            *numbers,
-            f"lr {metrics['learning_rate']:.2e}",
-            f"{metrics['seconds']:.1f} s",
-        ]
-    )
+    parts = [
+        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}",
+        *numbers,
+        f"lr {metrics['learning_rate']:.2e}",
+        f"{metrics['seconds']:.1f} s",
+    ]
+    while width is not None and len(parts) > 2 and len("  ".join(parts)) > width:
+        del parts[-1]
+    return "  ".join(parts)

@@ -9,6 +9,7 @@ from gnp.report.figures import import_matplotlib
 from gnp.report.files import write_files
 from gnp.report.page import to_html
 from gnp.report.terminal import show
+from gnp.screen import width_of
 from gnp.settings import unrecorded
 from gnp.tuning.collect import TuningResult, collect
 from gnp.tuning.html import to_page
@@ -31,13 +32,13 @@ def render(spec: TuningSpec, root: str, command: str, wanted: Wanted) -> list[st
     console = Console(soft_wrap=True, highlight=False)
     read_runs_ahead(spec.runs(), root, wanted, import_matplotlib)
     tuning = collect(spec, root, command, wanted, unrecorded())
-    show(console, tuning, to_terminal(tuning), notes(tuning), write_outputs)
+    show(console, tuning, to_terminal(tuning, width_of(console)), notes(tuning), write_outputs)
     if tuning.chosen:
         name, place = experiment_name(tuning), folder_of(tuning) / CONFIGS
         console.print(
-            f"\nA table of them on test images: python scripts/reproduce_table.py --config-dir "
+            f"\nA table of them on test images:\n  python scripts/reproduce_table.py --config-dir "
             f"{place} table={name} root={root}\nOther runs with them: --config-dir {place} "
-            f"experiment={name}. To keep them, copy {place} to configs.",
+            f"experiment={name}\nTo keep them, copy {place} to configs.",
             markup=False,
         )
     return tuning.warnings

@@ -6,7 +6,7 @@ from gnp.report.files import csv_text
 from gnp.report.grid import Entry, Grid, Line, starred
 from gnp.report.markdown import page
 from gnp.report.numbers import MISSING, format_statistic, unrounded_statistic
-from gnp.report.terminal import grid_table
+from gnp.report.terminal import fitted
 from gnp.settings.study import number
 from gnp.settings.tuning import NAMES
 from gnp.tuning.collect import TrialResult, TuningResult
@@ -57,12 +57,13 @@ def _line(tuning: TuningResult, result: TrialResult, names: list[str]) -> Line:
     return Line([str(result.trial.index), *(number(values[name]) for name in names)], entries)
 
 
-def to_terminal(tuning: TuningResult, longest: int = 5) -> list[Table]:
+def to_terminal(tuning: TuningResult, width: int | None = None, longest: int = 5) -> list[Table]:
     """The best few of each method."""
     grids = make_grids(tuning, longest)
     return [
-        grid_table(f"{tuning.spec.title}: {method.label}", grid)
+        table
         for method, grid in zip(_methods(tuning), grids, strict=True)
+        for table in fitted(f"{tuning.spec.title}: {method.label}", grid, width, ("fit", "loss"))
     ]
 
 

@@ -12,7 +12,8 @@ from gnp.report.files import csv_text, write_files
 from gnp.report.grid import Grid
 from gnp.report.markdown import page
 from gnp.report.page import Figure, of_grid, to_html
-from gnp.report.terminal import grid_table, show
+from gnp.report.terminal import fitted, show
+from gnp.screen import width_of
 from gnp.settings import unrecorded
 from gnp.studies.why import geometry, landscape, step_length
 from gnp.studies.why.html import to_page
@@ -51,7 +52,7 @@ def render(
         None if measurer is None else lambda: measurer(wanted),
         lambda line: console.print(f"measuring: {line}", markup=False),
     )
-    show(console, result, _tables(result), notes(result), write_outputs)
+    show(console, result, _tables(result, width_of(console)), notes(result), write_outputs)
     return result.warnings
 
 
@@ -93,5 +94,5 @@ def write_outputs(result: WhyResult) -> list[Path]:
     )
 
 
-def _tables(result: WhyResult) -> list[Table]:
-    return [grid_table(result.spec.title, grid) for grid in grids(result)]
+def _tables(result: WhyResult, width: int | None) -> list[Table]:
+    return [t for grid in grids(result) for t in fitted(result.spec.title, grid, width)]
