@@ -38,7 +38,7 @@ print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 TINY = ["dataset.synthetic_train_per_class=10", "dataset.synthetic_test_per_class=10"]
 TINY += ["wandb.mode=disabled"]
-TABLE = ["table=quickstart", "device=cpu"]
+TABLE, DEVICE = ["table=quickstart"], "device=cpu"
 TORCH = "import torch"
 
 
@@ -77,7 +77,7 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
 
 def train_one_of_each_cell(root: Path, overrides: Sequence[str]) -> None:
     """The quickstart's cells, a seed of each: what the records are copies of."""
-    command = [*TABLE, f"root={root}", "table.seeds=[0]", f"overrides={list(overrides)}"]
+    command = [*TABLE, DEVICE, f"root={root}", "table.seeds=[0]", f"overrides={list(overrides)}"]
     _run([str(SCRIPTS / "reproduce_table.py"), *command])
 
 
@@ -123,10 +123,9 @@ def read_by_scripts(
     ``root``, in turns. A table that has all its runs starts, trains nothing and renders."""
     table = [*TABLE, f"root={root}", f"table.seeds={list(range(seeds))}"]
     table.append(f"overrides={list(overrides)}")
-    without_device = [setting for setting in table if not setting.startswith("device=")]
     processes = {
-        "reproduce_table.py": [str(SCRIPTS / "reproduce_table.py"), *table],
-        "render_table.py": [str(SCRIPTS / "render_table.py"), *without_device],
+        "reproduce_table.py": [str(SCRIPTS / "reproduce_table.py"), *table, DEVICE],
+        "render_table.py": [str(SCRIPTS / "render_table.py"), *table],
         "list_runs.py": [str(SCRIPTS / "list_runs.py"), str(root)],
         "report.py": [str(SCRIPTS / "report.py"), f"root={root}"],
         TORCH: ["-c", TORCH],
