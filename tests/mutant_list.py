@@ -2295,8 +2295,8 @@ DECIDED = [
         (
             "the rest counts as the images' own",
             "statistics/intervals.py",
-            "of_images.var(ddof=1) - rest_variance / n)",
-            "of_images.var(ddof=1))",
+            "of_images.var(ddof=1) - of_rest",
+            "of_images.var(ddof=1)",
             VERDICTS,
         ),
         (

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -71,6 +71,7 @@ def test_swapping_methods_turns_signs_and_the_order_of_seeds_is_nothing(runs, ra
 
 
 @given(st.integers(2, 5), st.integers(2, 20), st.integers(0, 1000))
+@example(3, 3, 797)  # images vary as much as their rest, but for rounding: no spread in any order
 def test_for_new_images_too_swap_and_order_change_signs_and_nothing(n, m, seed):
     generator = np.random.default_rng(seed)
     a, b = generator.random((2, n, m)) < 0.7

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 # Differences (points) that are closer than that are the same: so near are errors that were rounded.
 RESOLUTION = 1e-9
+# Variances that are closer than that, relative to each other, are the same.
+ROUNDING = 1e-9
 
 
 class Interval(NamedTuple):
@@ -115,7 +117,9 @@ def interval_for_new_images(
     rest = d - of_seeds[:, None] - of_images + mean
     rest_variance = float(np.square(rest).sum(dtype=float)) / ((n - 1) * (m - 1))
     seeds_part = of_seeds.var(ddof=1) / n
-    images_part = max(0.0, of_images.var(ddof=1) - rest_variance / n) / m
+    of_rest = rest_variance / n
+    beyond = of_images.var(ddof=1) - of_rest
+    images_part = beyond / m if beyond > ROUNDING * of_rest else 0.0
     upper = (1 + confidence) / 2
     half = math.sqrt(
         scipy.special.stdtrit(n - 1, upper) ** 2 * seeds_part
