@@ -1,6 +1,6 @@
 """All finished runs below a root, with the settings in which they differ: what a sweep tried."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,16 @@ def aligned(runs: list[dict[str, Any]], width: int | None = None) -> str:
         if width is not None and (excess := _width(columns) - width) > 0:
             room = max(map(len, columns[key])) - excess
             columns[key] = [shortened(text, max(room, SHORTEST)) for text in columns[key]]
-    lines = [
-        "  ".join(text.ljust(max(map(len, column))) for text, column in zip(line, columns.values(),
-                                                                            strict=True)).rstrip()
-        for line in zip(*columns.values(), strict=True)
-    ]  # fmt: skip
+    padded = [_padded(column) for column in columns.values()]
+    lines = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
     if left_out:
         lines.append(wrapped(f"Left out, with --csv in a file: {', '.join(left_out[::-1])}", width))
     return "\n".join(lines)
+
+
+def _padded(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    return [text.ljust(width) for text in column]
 
 
 def _shown(value: Any) -> str:
