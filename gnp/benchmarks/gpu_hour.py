@@ -83,7 +83,7 @@ def toy_scale() -> Scale:
         augmentations=["cutmix"],
         images=32,
         workers=1,
-        cell=Cell("vgg16_bn", [*TOY, "dataset=synthetic"], seconds=0.0, most_epochs=8),
+        cell=Cell("vgg16_bn", [*TOY, "dataset=synthetic"], seconds=0.0, most_epochs=40),
         combinations=[(False, "fp32", True), (False, "bf16", True), (True, "fp32", False)],
     )
 
