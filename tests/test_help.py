@@ -2,15 +2,13 @@
 
 import argparse
 import itertools
-import os
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 
 import pytest
-from conftest import CONFIGS, PATIENCE, ROOT
+from conftest import CONFIGS, ROOT, printed_in_80_columns
 from hydra import compose, initialize_config_dir
 
 from gnp.settings import validate
@@ -34,16 +32,7 @@ OTHERS = [name for name in SCRIPTS if name not in (*SERIES, "train")]
 
 
 def help_of(script):
-    done = subprocess.run(
-        [sys.executable, f"scripts/{script}.py", "--help"],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return printed_in_80_columns(f"{script}.py", "--help")
 
 
 def commands_in(text):

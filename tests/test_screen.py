@@ -1,12 +1,9 @@
 """What is printed fits the terminal, and nothing that is shown is cut."""
 
-import os
-import subprocess
-import sys
 from io import StringIO
 
 import pytest
-from conftest import PATIENCE, ROOT
+from conftest import printed_in_80_columns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -140,14 +137,6 @@ def test_an_epochs_line_leaves_out_what_does_not_fit_from_the_end():
     ],
 )
 def test_what_a_script_prints_fits_80_columns_but_for_commands_and_paths(tmp_path, command):
-    done = subprocess.run(
-        [sys.executable, *f"scripts/{command}".split(), f"root={tmp_path}"],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
-    long = [line for line in done.stdout.splitlines() if len(line) > 80]
+    printed = printed_in_80_columns(*command.split(), f"root={tmp_path}")
+    long = [line for line in printed.splitlines() if len(line) > 80]
     assert [line for line in long if "python scripts/" not in line and "  /" not in line] == []
