@@ -14,7 +14,7 @@ from gnp.report.series import carry_out
 from gnp.settings import setting_names
 from gnp.settings.help import offer_help
 from gnp.settings.job import StudyJobSettings, load, setting_names_of
-from gnp.tuning import TuningSpec, render
+from gnp.tuning import TuningSpec, render, second_round_in_words, wanted_after, wanted_now
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 
@@ -23,7 +23,8 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TuningSpec, StudyJobSettings)
     command = command_line("scripts/tune.py")
-    carry_out(spec, list(spec.runs()), how, TRAIN, command, render)
+    runs, later = wanted_now(spec, how.root), second_round_in_words(spec)
+    carry_out(spec, runs, how, TRAIN, command, render, wanted_after, later)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,31 @@ def test_a_pools_lines_fit_and_say_epoch_error_and_what_is_left(tmp_path, monkey
     assert "44 min left" in lines()[3]
 
 
+def test_what_is_left_is_reckoned_from_the_epochs_of_this_start(tmp_path, monkeypatch):
+    text = io.StringIO()
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(pools.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(pools, "epochs_of", lambda child: child.says)
+    progress = pools.PoolProgress(Console(file=text, width=200), 0, 4)
+    run = next(spec().runs())
+    child = SimpleNamespace(run=run, slot=Slot("CPU 1"), started=0.0, says=(60, 100, None))
+    pool = SimpleNamespace(
+        active=[child], finished=[], failed=[], retried=[], waiting=[1, 2, 3], total=4
+    )
+    progress.watch(pool)  # a run that goes on after its 60th epoch
+    clock.now, child.says = 40.0, (61, 100, None)
+    progress.watch(pool)
+    assert "left" not in text.getvalue()
+    clock.now = 7200.0
+    other = SimpleNamespace(run=list(spec().runs())[1], started=0.0, says=(20, 100, None))
+    pool.active, pool.finished, progress._spoken = [other], [(run, None)], 1
+    progress.watch(pool)  # 0.4 runs: too few to say
+    assert "left" not in text.getvalue()
+    clock.now, other.says = 10800.0, (80, 100, None)  # 0.4 + 0.6 runs in 3 h, 4 - 1.8 are left
+    progress.watch(pool)
+    assert "about 6 h 36 min left" in text.getvalue()
+
+
 def test_a_runs_bar_says_epoch_and_error_in_80_columns(monkeypatch):
     text = io.StringIO()
     console = Console(

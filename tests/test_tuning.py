@@ -19,7 +19,15 @@ from scipy.stats import qmc
 from gnp.jobs import WantedConfigs
 from gnp.settings import resolve, run_path
 from gnp.tables import TableSpec
-from gnp.tuning import TuningError, TuningSpec, collect, write_outputs
+from gnp.tuning import (
+    TuningError,
+    TuningSpec,
+    collect,
+    second_round_in_words,
+    wanted_after,
+    wanted_now,
+    write_outputs,
+)
 from gnp.tuning.recipe import to_experiment, to_table
 from gnp.tuning.text import notes, to_csv, to_markdown
 
@@ -151,6 +159,11 @@ def test_a_method_with_settings_is_tuned_beside_the_one_without():
         (with_range("lr", low=0, high=1, log=False), "a learning rate is above 0"),
         (with_range("rho", low=0.1, high=1), "rho"),
         ({"validation_per_class": 0}, "validation_per_class"),
+        ({"finalists": 2}, "finalists and final_seeds belong together: set both, or neither"),
+        ({"final_seeds": [8]}, "finalists and final_seeds belong together"),
+        ({"finalists": 1, "final_seeds": [8]}, "finalists=1: 2 to trials=3 can be chosen from"),
+        ({"finalists": 4, "final_seeds": [8]}, "finalists=4: 2 to trials=3 can be chosen from"),
+        ({"finalists": 2, "final_seeds": [7]}, "seeds and final_seeds lists 7 twice"),
         ({"trials": 0}, "trials"),
         ({"choose": "eror"}, "choose"),
         (
@@ -207,6 +220,75 @@ def test_a_trial_without_all_its_seeds_is_not_chosen_and_said(tmp_path):
     assert len(tuning.missing) == 4
     assert "GNP: no trial is finished" in to_experiment(tuning)
     assert list(yaml.safe_load(to_experiment(tuning))["recipe"]) == ["sgd"]
+
+
+FINALS = {"finalists": 2, "final_seeds": [8, 9]}
+FIRST = {"sgd": [(4, 0.2), (5, 0.3), (6, 0.1)], "gnp": [(3, 0.5), (6, 0.1), (7, 0.2)]}
+
+
+def in_the_finals(root, tuning, method, index, errors):
+    """Records of a trial's final seeds."""
+    trial = tuning.trials_of[method][index]
+    for seed, error in zip(tuning.final_seeds, errors, strict=False):
+        run = tuning.run(trial, seed)
+        records.write_record(root, run, [error], evaluated="validation", loss=0.1)
+
+
+def test_the_best_get_the_final_seeds_and_the_best_of_them_by_all_seeds_is_chosen(tmp_path):
+    tuning = tuning_of(tmp_path, FIRST, **FINALS)
+    final = [(r.trial.name, r.trial.index) for r in tuning.results if r.final]
+    assert final == [("sgd", 0), ("sgd", 1), ("gnp", 0), ("gnp", 1)]
+    assert [r.seed for r in tuning.missing] == [8, 9] * 4
+    in_the_finals(tmp_path, tuning.spec, "sgd", 0, [9, 9])  # mean 22/3
+    in_the_finals(tmp_path, tuning.spec, "sgd", 1, [5, 8])  # mean 6, the better one
+    in_the_finals(tmp_path, tuning.spec, "gnp", 0, [8, 8])
+    in_the_finals(tmp_path, tuning.spec, "gnp", 1, [6, 8])  # 20/3 against 19/3
+    in_the_finals(tmp_path, tuning.spec, "gnp", 2, [0, 0])  # not a finalist: not looked at
+    tuning = collect(tuning.spec, tmp_path)
+    assert not tuning.missing
+    assert {m: r.trial.index for m, r in tuning.chosen.items()} == {"sgd": 1, "gnp": 0}
+    assert [r.trial.index for r in tuning.ranked("sgd")] == [1, 0, 2]
+    assert [r.error.n for r in tuning.ranked("gnp")] == [3, 3, 1]
+    assert tuning.chosen["sgd"].error.mean == pytest.approx(6)
+    markdown = to_markdown(tuning)
+    assert "6.00 ± 1.73 (3) ★" in markdown
+    assert "seeds 7; the 2 of each method that are best by these had 8, 9 too" in markdown
+    assert "by all seeds of the 2 finalists" in markdown
+    experiment = to_experiment(tuning)
+    assert "# SGD: trial 1, the best of 2 finalists, of 3 finished of 3 by validation" in experiment
+    line = list(csv.DictReader(io.StringIO(to_csv(tuning))))[1]
+    assert (line["n"], line["first_mean_error"], line["finalist"], line["chosen"]) == (
+        "3", "5", "1", "1",
+    )  # fmt: skip
+    assert 8 not in yaml.safe_load(to_table(tuning))["seeds"]
+
+
+def test_without_its_final_seeds_a_finalist_is_not_chosen_before_one_that_has_them(tmp_path):
+    tuning = tuning_of(tmp_path, FIRST, **FINALS)
+    in_the_finals(tmp_path, tuning.spec, "sgd", 0, [1])  # one of two
+    in_the_finals(tmp_path, tuning.spec, "sgd", 1, [8, 8])
+    tuning = collect(tuning.spec, tmp_path)
+    assert {m: r.trial.index for m, r in tuning.chosen.items()} == {"sgd": 1, "gnp": 0}
+    text = " ".join(notes(tuning))
+    assert "Without all of its final seeds: 1 of 2 of SGD, 2 of 2 of GNP." in text
+    assert "Not finished, and not chosen from" not in text
+    assert "2.50 ± 2.12 (2 of 3)" in to_markdown(tuning)
+
+
+def test_the_second_round_begins_when_the_first_is_over(tmp_path):
+    tuning = tuning_of(tmp_path, {**FIRST, "gnp": [(3, 0.5), (6, 0.1), None]}, **FINALS).spec
+    assert wanted_now(tuning, tmp_path) == list(tuning.runs())
+    after = wanted_after(tuning, tmp_path, None)  # the third has failed
+    assert len(after) == 6 + 8
+    assert [run.seed for run in after[6:]] == [8] * 4 + [9] * 4
+    run = tuning.run(tuning.trials_of["gnp"][2], 7)
+    records.write_record(tmp_path, run, [1], evaluated="validation", loss=0.1)
+    assert wanted_now(tuning, tmp_path)[:6] == list(tuning.runs())
+    assert len(wanted_now(tuning, tmp_path)) == 14
+    assert run.trial in {run.trial for run in wanted_now(tuning, tmp_path)[6:]}
+    assert wanted_after(spec(), tmp_path, None) == []
+    assert len(wanted_now(spec(), tmp_path)) == 6
+    assert "the best 2 of each method get 2 seeds more: 8 runs" in second_round_in_words(tuning)
 
 
 def test_a_choice_at_the_end_of_a_range_is_said(tmp_path):
@@ -315,8 +397,10 @@ def test_from_a_tuning_to_a_run_with_what_it_chose(tmp_path):
     ]  # fmt: skip
     done = script("tune", *few)
     assert "[6/6]" in done.stdout
+    assert "[12/12]" in done.stdout  # both trials of each method are finalists
     again = script("tune", *few)
-    assert "6 runs, 6 finished" in again.stdout
+    assert "12 runs, 12 finished" in again.stdout
+    assert "(2) ★" in Path(tmp_path, "tunings/smoke/tuning.md").read_text()
     folder = Path(tmp_path, "tunings/smoke/configs")
     trained = script(
         "train", "--config-dir", str(folder), "experiment=tuned/smoke", "optimizer=gnp",
@@ -334,16 +418,17 @@ def test_from_a_tuning_to_a_run_with_what_it_chose(tmp_path):
 @pytest.mark.slow
 def test_a_trial_that_diverges_fails_and_the_others_are_chosen_from(tmp_path):
     settings = [
-        "tuning=smoke", f"root={tmp_path}", "tuning.trials=1", "tuning.train_per_class=8",
+        "tuning=smoke", f"root={tmp_path}", "tuning.trials=2", "tuning.train_per_class=8",
         "tuning.validation_per_class=5", "device=cpu",
         "tuning.methods=[{label: SGD, optimizer: sgd, ranges: {lr: {low: 1e9, high: 1e10}}},"
         "{label: SAM, optimizer: sam, ranges: {lr: {low: 0.01, high: 0.02}}}]",
         "overrides=['training.epochs=2','dataset.synthetic_train_per_class=20']",
     ]  # fmt: skip
     done = script("tune", *settings, expect=1)
-    assert "1 of 2 runs failed" in done.stderr
+    assert "2 of 6 runs failed" in done.stderr  # SAM's two trials have had their final seed
     assert "NaN or infinite" in done.stderr, done.stderr
-    assert "Not finished, and not chosen from: 1 of 1 of SGD." in done.stdout
+    assert "Not finished, and not chosen from: 2 of 2 of SGD." in done.stdout
+    assert "[4/4]" in done.stdout
     chosen = yaml.safe_load(
         Path(tmp_path, "tunings/smoke/configs/experiment/tuned/smoke.yaml").read_text()
     )

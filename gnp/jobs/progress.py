@@ -29,6 +29,7 @@ class PoolProgress:
         self._spoken, self._retried, self._last = 0, 0, 0.0
         self._idle, self._idle_since, self._complained = -1, self._started, False
         self._first: dict[Job, int] = {}  # epochs that a child's record had when it was first seen
+        self._made_before = 0.0  # runs' worth of them
         self._live = (
             Live(console=console, auto_refresh=False, transient=True)
             if console.is_terminal
@@ -59,6 +60,9 @@ class PoolProgress:
             self._retried += 1
             self._print(f"started again after it failed: {failure}")
         now = time.monotonic()
+        for child in pool.active:
+            if child.run not in self._first:
+                self._see(child, *epochs_of(child)[:2])
         self._name_what_is_waited_for(pool, now)
         interval = HEARTBEAT_SECONDS if self._live is None else REFRESH_SECONDS
         if now - self._last < interval or not (pool.active or pool.waiting):
@@ -93,14 +97,16 @@ class PoolProgress:
             )
 
     def _line(self, pool: Pool, children: list) -> str:
-        done = self._before + len(pool.finished)
-        line = f"{done} of {self._total} runs finished, {len(pool.active)} at work"
+        finished = self._before + len(pool.finished)
+        line = f"{finished} of {self._total} runs finished, {len(pool.active)} at work"
         if pool.failed:
             line += f", {len(pool.failed)} failed"
         parts = sum(epoch / total for _, epoch, total, _ in children if total)
-        worked = len(pool.finished) + len(pool.failed) + parts
+        done = len(pool.finished) + len(pool.failed) + parts
+        # Epochs that were made before this start say nothing of how long one takes.
+        worked = done - self._made_before
         if worked > 0.5 and pool.active:  # how long others take is not known
-            left = (time.monotonic() - self._started) / worked * (pool.total - worked)
+            left = (time.monotonic() - self._started) / worked * (pool.total - done)
             line += f", about {duration(left)} left"
         return line
 
@@ -127,11 +133,18 @@ class PoolProgress:
     def _left_of(self, child: Active, done: int, total: int | None) -> str:
         """How long a child will take, by the epochs that it has made; before, how long it has been
         at work."""
-        first = self._first.setdefault(child.run, done)
+        first = self._see(child, done, total)
         passed = time.monotonic() - child.started
         if total is None or done <= first:
             return f"for {duration(passed)}"
         return f"{duration(passed / (done - first) * (total - done))} left"
+
+    def _see(self, child: Active, done: int, total: int | None) -> int:
+        """The epochs that a child's record had when it was first seen."""
+        if child.run not in self._first:
+            self._first[child.run] = done
+            self._made_before += done / total if total else 0.0
+        return self._first[child.run]
 
 
 def epochs_of(child: Active) -> tuple[int, int | None, float | None]:

@@ -61,7 +61,8 @@ def reproduce(
         train: the training script.
         render: writes and shows the outputs, given what records are compared with; returns the
             warnings about records that are left out.
-        more: called when all are trained; all runs that are wanted then, or none.
+        more: called when all are trained or have failed: all runs that are wanted then. It is
+            called again until none of them is new.
 
     Raises:
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
@@ -72,16 +73,24 @@ def reproduce(
     """
     wanted = WantedConfigs(spec, how.root)
     records = check_records(spec, runs, how.root, wanted)
-    if how.cluster.scheduler != "none" and records.missing:
-        submit(spec, how, len(records.missing), Console(soft_wrap=True, highlight=False))
-        return
-    failed, left = train_missing(spec, runs, how, train, wanted, records)
-    if how.dry_run:
-        return
-    while not failed and not left and (further := more(wanted)):
+    failed: list[Failure] = []
+    while True:
+        if how.cluster.scheduler != "none" and records.missing:
+            submit(spec, how, len(records.missing), Console(soft_wrap=True, highlight=False))
+            return
+        given_up = {failure.run for failure in failed}
+        some = [run for run in runs if run not in given_up]
+        again, left = train_missing(spec, some, how, train, wanted, records)
+        failed += again
+        if how.dry_run:
+            return
+        if left or (failed and how.fail_fast):
+            break
+        further = more(wanted)
+        if set(further) <= set(runs):
+            break
         runs = further
         records = check_records(spec, runs, how.root, wanted)
-        failed, left = train_missing(spec, runs, how, train, wanted, records)
     if left and not failed:
         print(f"{len(left)} runs are left to the processes that have them; the last one renders")
         return

@@ -33,8 +33,9 @@ SHOWN = 5  # names of a list that may be long
 DROPPABLE = ("FLOP a run", "disk")  # columns; the notes have the disk's sum
 
 
-def show_plan(spec: Series, runs: Sequence[Job], how: JobSettings) -> None:
+def show_plan(spec: Series, runs: Sequence[Job], how: JobSettings, later: str = "") -> None:
     """Print what is done of a table or a study and what is left; nothing is trained or written.
+    ``later``: a note about runs that are wanted after these.
 
     Raises:
         ConfigError, SeriesMismatch, CostsUnknown: as ``make_plan``.
@@ -46,7 +47,7 @@ def show_plan(spec: Series, runs: Sequence[Job], how: JobSettings) -> None:
     console.print()
     title = f"{spec.title}: plan"
     print_tables(fitted(title, cells_grid(plan), width, DROPPABLE, "on a wider terminal"))
-    for line in notes(plan, spec, how):
+    for line in [*notes(plan, spec, how), *([later] if later else [])]:
         print_prose(console, line)
     if how.max_hours is not None:
         title = f"First, within {how.max_hours:g} hours on {_on(plan)}"

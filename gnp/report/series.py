@@ -1,6 +1,6 @@
 """What the scripts of studies and tunings do: plan, train and render, or render alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,8 @@ def carry_out(
     train: Path,
     command: str,
     render: Callable[[S, str, str, Wanted], list[str]],
+    more: Callable[[S, str, Wanted], Sequence[Job]] = lambda spec, root, wanted: (),
+    later: str = "",
 ) -> None:
     """Do with a study or a tuning what its script was told.
 
@@ -28,14 +30,17 @@ def carry_out(
         train: the training script.
         command: what the outputs say that they were made by.
         render: (spec, root, command, wanted configs) → warnings about records that are left out.
+        more: (spec, root, wanted configs) → all runs that are wanted after what the records show.
+        later: a plan's note about them.
 
     Raises:
         UserError: as ``show_plan``, ``reproduce`` and ``refuse_to_pass_over``.
     """
     if how.plan:
-        show_plan(spec, runs, how)
+        show_plan(spec, runs, how, later)
     elif not how.render_only:
-        reproduce(spec, runs, how, train, partial(render, spec, how.root, command))
+        rendered = partial(render, spec, how.root, command)
+        reproduce(spec, runs, how, train, rendered, partial(more, spec, how.root))
     elif not how.dry_run:
         wanted = WantedConfigs(spec, how.root)
         refuse_to_pass_over(render(spec, how.root, command, wanted))

@@ -50,7 +50,8 @@ class TunedMethod(Method):
 
 
 class TuningSettings(Series):
-    """A tuning. Every method gets ``trials`` settings, and every setting all seeds."""
+    """A tuning. Every method gets ``trials`` settings, and every setting all seeds; the best
+    ``finalists`` of each method get ``final_seeds`` too, before one of them is chosen."""
 
     kind: ClassVar[str] = "tuning"
     error: ClassVar[type[UserError]] = TuningError
@@ -66,6 +67,10 @@ class TuningSettings(Series):
     )
     trials: int = setting(16, "settings of each method", ge=1, le=MOST_TRIALS)
     sequence_seed: int = setting(0, "of the quasi-random sequence of settings", ge=0)
+    finalists: int = setting(
+        0, "of each method, the best settings by seeds: they get final_seeds too; 0: none", ge=0
+    )
+    final_seeds: list[int] = setting([], "of the finalists, after seeds; for finalists alone")
     choose: Literal["error", "loss"] = setting(
         "error", "the lowest mean validation error (ties: loss), or loss"
     )
@@ -74,6 +79,8 @@ class TuningSettings(Series):
     @model_validator(mode="after")
     def _can_be_tuned(self) -> "TuningSettings":
         self._refuse_empty_or_twice("seeds", self.seeds)
+        if (wrong := self._wrong_finals()) is not None:
+            raise self._wrong(wrong)
         self._refuse_empty_or_twice("methods", [m.folder for m in self.methods])
         for method in self.methods:
             where = f"methods, {method.folder}"
@@ -85,6 +92,16 @@ class TuningSettings(Series):
                 if (wrong := _wrong_range(name, its)) is not None:
                     raise self._wrong(f"{where}: {name} from {its.low:g} to {its.high:g}: {wrong}")
         return self
+
+    def _wrong_finals(self) -> str | None:
+        if not self.finalists and not self.final_seeds:
+            return None
+        if not self.finalists or not self.final_seeds:
+            return "finalists and final_seeds belong together: set both, or neither"
+        if not 2 <= self.finalists <= self.trials:
+            return f"finalists={self.finalists}: 2 to trials={self.trials} can be chosen from, or 0"
+        self._refuse_empty_or_twice("seeds and final_seeds", [*self.seeds, *self.final_seeds])
+        return None
 
 
 def _listed() -> str:

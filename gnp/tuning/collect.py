@@ -6,21 +6,39 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gnp.jobs import SeedsResult, SeriesResult, Wanted, read_series
+from gnp.jobs import (
+    Job,
+    Records,
+    SeedsResult,
+    SeriesResult,
+    Wanted,
+    read_series,
+)
 from gnp.statistics import Statistic
-from gnp.tuning.trials import Trial, TuningSpec
+from gnp.tuning.trials import Run, Trial, TuningSpec
 
 
 @dataclass(frozen=True)
-class TrialResult(SeedsResult):
-    """A trial's runs, all on held-out images."""
-
-    trial: Trial
+class HeldOut(SeedsResult):
+    """Runs of a trial, all on held-out images."""
 
     @cached_property
     def loss(self) -> Statistic | None:
         """Mean cross-entropy (nats) on the held-out images, of the last epoch's weights."""
         return Statistic.of([f.summary["final"][f.loss_name] for f in self.finished])
+
+
+@dataclass(frozen=True)
+class TrialResult(HeldOut):
+    """All runs of a trial: a finalist's final seeds too."""
+
+    trial: Trial
+    first: HeldOut  # those of the seeds that every trial has
+    final: bool
+
+    @property
+    def seeds(self) -> int:
+        return len(self.finished) + len(self.missing)
 
 
 @dataclass(frozen=True)
@@ -35,10 +53,11 @@ class TuningResult(SeriesResult):
         return [result for results in self.trials.values() for result in results]
 
     def ranked(self, method: str) -> list[TrialResult]:
-        """The trials of a method that all seeds are finished of, the chosen one first. Where two
-        are equal, the earlier trial comes first."""
-        whole = [result for result in self.trials[method] if not result.missing]
-        return sorted(whole, key=self._merit)
+        """The trials of a method whose first seeds are all finished, the chosen one first: whole
+        finalists by all their seeds, then the others by the first ones. Where two are equal, the
+        earlier trial comes first."""
+        tried = [result for result in self.trials[method] if not result.first.missing]
+        return sorted(tried, key=self._place)
 
     @cached_property
     def chosen(self) -> dict[str, TrialResult]:
@@ -46,11 +65,28 @@ class TuningResult(SeriesResult):
         ranked = {method: self.ranked(method) for method in self.trials}
         return {method: results[0] for method, results in ranked.items() if results}
 
-    def _merit(self, result: TrialResult) -> tuple[float, float]:
-        assert result.error  # a whole trial has a finished seed
-        assert result.loss
-        pair = (result.error.mean, result.loss.mean)
-        return pair if self.spec.choose == "error" else pair[::-1]
+    def _place(self, result: TrialResult) -> tuple[bool, float, float]:
+        unfinished = not result.final or bool(result.missing)
+        return unfinished, *merit(result.first if unfinished else result, self.spec.choose)
+
+    @property
+    def first_round_missing(self) -> list[Job]:
+        return [run for result in self.results for run in result.first.missing]
+
+    def runs(self) -> list[Run]:
+        """All that are wanted by what the records show: of each finalist all, of each other trial
+        those of the first seeds."""
+        final = [result.trial for result in self.results if result.final]
+        runs = [self.spec.run(trial, seed) for seed in self.spec.final_seeds for trial in final]
+        return [*self.spec.runs(), *runs]
+
+
+def merit(result: HeldOut, choose: str) -> tuple[float, float]:
+    """The lower, the better; of runs of which one is finished at least."""
+    assert result.error
+    assert result.loss
+    pair = (result.error.mean, result.loss.mean)
+    return pair if choose == "error" else pair[::-1]
 
 
 def collect(
@@ -71,14 +107,23 @@ def collect(
     """
     root = Path(root)
     command = command or f"python scripts/tune.py tuning={spec.name} root={root}"
-    runs = {
-        trial: [spec.run(trial, seed) for seed in spec.seeds]
-        for trials in spec.trials_of.values()
-        for trial in trials
-    }
+    trials = [trial for its in spec.trials_of.values() for trial in its]
+    runs = {trial: spec.runs_of(trial, final=bool(spec.finalists)) for trial in trials}
     read, warnings = read_series(runs, root, wanted, unrecorded)
-    trials = {
-        method: [TrialResult(read[t].finished, read[t].missing, t) for t in its]
-        for method, its in spec.trials_of.items()
-    }
-    return TuningResult(spec, root, warnings, command, trials)
+    first = {trial: _of_seeds(read[trial], spec.seeds) for trial in trials}
+    results = {}
+    for method, its in spec.trials_of.items():
+        tried = [trial for trial in its if not first[trial].missing]
+        tried.sort(key=lambda trial: merit(first[trial], spec.choose))
+        final = set(tried[: spec.finalists])
+        results[method] = [
+            TrialResult(whole.finished, whole.missing, t, first[t], t in final)
+            for t in its
+            for whole in [_of_seeds(read[t], [run.seed for run in spec.runs_of(t, t in final)])]
+        ]
+    return TuningResult(spec, root, warnings, command, results)
+
+
+def _of_seeds(records: Records, seeds: Collection[int]) -> HeldOut:
+    finished = [f for f in records.finished if f.run.seed in seeds]
+    return HeldOut(finished, [run for run in records.missing if run.seed in seeds])

@@ -8,11 +8,12 @@ from gnp.report.page import Figure, Page, Section, of_grid
 from gnp.report.series_page import series_page
 from gnp.settings.study import number
 from gnp.tuning.collect import TuningResult
-from gnp.tuning.text import make_grids, notes
+from gnp.tuning.text import chosen_of, make_grids, notes
 
 CAPTION = (
     "Each finished trial's validation error over each of its values; its other values differ, too. "
-    "Star: the trial that is chosen."
+    "Star: the trial that is chosen. Ring: a finalist, whose error is a mean "
+    "over more seeds."
 )
 
 
@@ -35,14 +36,13 @@ def chosen_in_words(tuning: TuningResult) -> str:
     """A line a method: the settings that are chosen, and of how many trials."""
     lines = []
     for method in tuning.spec.methods:
-        finished = len(tuning.ranked(method.folder))
         result = tuning.chosen.get(method.folder)
         if result is None:
             lines.append(f"{method.label}: no trial is finished.")
             continue
         values = ", ".join(f"{name} = {number(value)}" for name, value in result.trial.values)
         lines.append(
-            f"{method.label}: trial {result.trial.index}, the best of {finished} finished of "
-            f"{tuning.spec.trials}: {values}; validation error {format_statistic(result.error)} %."
+            f"{method.label}: {chosen_of(tuning, method.folder)}: {values}; validation error "
+            f"{format_statistic(result.error)} %."
         )
     return "\n".join(lines)

@@ -18,7 +18,8 @@ COLOUR, CHOSEN = "#4C86B5", "#D55E00"
 
 
 def trials(tuning: TuningResult) -> str:
-    """SVG: a row a method, a column a tuned setting; the chosen trial stands out."""
+    """SVG: a row a method, a column a tuned setting; the chosen trial and the finalists stand
+    out."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -54,6 +55,8 @@ def _draw(axis: Axes, tuning: TuningResult, method: TunedMethod, name: str) -> N
             marker="*" if best else "o",
             ms=10 if best else 4,
             color=CHOSEN if best else COLOUR,
+            mec=CHOSEN if result.final else None,
+            mew=1.5 if result.final else None,
             ls="",
             zorder=3 if best else 2,
         )

@@ -9,6 +9,7 @@ from gnp.report.numbers import format_statistic
 from gnp.settings.study import number
 from gnp.settings.tuning import TunedMethod
 from gnp.tuning.collect import TuningResult
+from gnp.tuning.text import chosen_of
 
 GROUP = "tuned"  # below configs/experiment and configs/table
 SEEDS = 5  # of the table
@@ -50,6 +51,7 @@ def to_table(tuning: TuningResult) -> str:
     """A file of ``configs/table``: the chosen methods on all training images of the dataset, with
     seeds that were not tuned on, on the test images."""
     spec, name = tuning.spec, experiment_name(tuning)
+    tuned_on = [*spec.seeds, *spec.final_seeds]
     column = {"dataset": spec.dataset, "augmentation": spec.augmentation}
     part = {
         "rows": [{"label": spec.experiment, "experiment": name}],
@@ -61,7 +63,7 @@ def to_table(tuning: TuningResult) -> str:
         "title": f"After: {spec.title}",
         "note": f"{spec.note} Here: the chosen settings, on test images.",
         "parts": {GROUP: part},
-        "seeds": list(islice((seed for seed in count() if seed not in spec.seeds), SEEDS)),
+        "seeds": list(islice((seed for seed in count() if seed not in tuned_on), SEEDS)),
         "overrides": spec.overrides,
     }
     head = [
@@ -100,12 +102,11 @@ def _trials(tuning: TuningResult) -> list[str]:
         ranges = ", ".join(
             f"{name} {number(its.low)} to {number(its.high)}" for name, its in method.ranges.items()
         )
-        finished = len(tuning.ranked(method.folder))
         assert result.error  # what is chosen has finished seeds
         assert result.loss
         lines += [
-            f"# {method.label}: trial {result.trial.index}, the best of {finished} finished of "
-            f"{tuning.spec.trials} by validation {tuning.spec.choose};",
+            f"# {method.label}: {chosen_of(tuning, method.folder)} by validation "
+            f"{tuning.spec.choose};",
             f"#   error {format_statistic(result.error)} %, loss {result.loss.mean:.3f}; {ranges}.",
         ]
     return lines

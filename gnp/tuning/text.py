@@ -10,6 +10,7 @@ from gnp.report.terminal import fitted
 from gnp.settings.study import number
 from gnp.settings.tuning import NAMES
 from gnp.tuning.collect import TrialResult, TuningResult
+from gnp.tuning.trials import TuningSpec
 
 FIGURES = {"validation error of every trial": "trials.svg"}
 
@@ -22,15 +23,24 @@ def notes(tuning: TuningResult) -> list[str]:
     return [
         spec.note,
         f"{spec.trials} settings of each method, Halton's sequence of seed {spec.sequence_seed} "
-        f"within the ranges; seeds {', '.join(map(str, spec.seeds))}. Error in %, loss in nats, "
+        f"within the ranges; {_seeds(spec)}. Error in %, loss in nats, "
         f"both of {held_out}, with the last epoch's weights; fit: error in % on the training "
         f"images, not augmented. No test image was used.",
-        f"★: what is chosen, the lowest validation {by}. It is the best of {spec.trials}, so it "
-        f"is no estimate of its error on new images, nor is the difference between two methods' "
-        f"best one.",
+        f"★: what is chosen, the lowest validation {by}{_among(spec)}. It is the best of "
+        f"{spec.trials}, so it is no estimate of its error on new images, nor is the difference "
+        f"between two methods' best one.",
         *_unfinished(tuning),
         *_at_the_edge(tuning),
     ]
+
+
+def chosen_of(tuning: TuningResult, folder: str) -> str:
+    """ "trial 7, the best of 3 finalists, of 12 finished of 12": of a method with a chosen one."""
+    result, spec = tuning.chosen[folder], tuning.spec
+    finalists = [r for r in tuning.trials[folder] if r.final and not r.missing]
+    among = f"{len(finalists)} finalists, of " if finalists else ""
+    finished = len(tuning.ranked(folder))
+    return f"trial {result.trial.index}, the best of {among}{finished} finished of {spec.trials}"
 
 
 def make_grids(tuning: TuningResult, longest: int | None = None) -> list[Grid]:
@@ -40,7 +50,7 @@ def make_grids(tuning: TuningResult, longest: int | None = None) -> list[Grid]:
 
 def _grid(tuning: TuningResult, folder: str, label: str, longest: int | None) -> Grid:
     ranked = tuning.ranked(folder)
-    unfinished = [result for result in tuning.trials[folder] if result.missing]
+    unfinished = [result for result in tuning.trials[folder] if result.first.missing]
     names = [name for name in NAMES if name in dict(tuning.trials[folder][0].trial.values)]
     lines = [_line(tuning, result, names) for result in [*ranked, *unfinished][:longest]]
     headers = [f"{label}, trial", *names, "validation error", "loss", "fit"]
@@ -48,11 +58,11 @@ def _grid(tuning: TuningResult, folder: str, label: str, longest: int | None) ->
 
 
 def _line(tuning: TuningResult, result: TrialResult, names: list[str]) -> Line:
-    values, seeds = dict(result.trial.values), len(tuning.spec.seeds)
+    values = dict(result.trial.values)
     best = tuning.chosen.get(result.trial.name) is result
     loss = MISSING if result.loss is None else f"{result.loss.mean:.3f}"
     fit = MISSING if result.fit is None else f"{result.fit.mean:.2f}"
-    error = format_statistic(result.error, seeds)
+    error = format_statistic(result.error, result.seeds)
     entries = [Entry(starred(error, best)), Entry(loss), Entry(fit)]
     return Line([str(result.trial.index), *(number(values[name]) for name in names)], entries)
 
@@ -72,9 +82,10 @@ def to_markdown(tuning: TuningResult) -> str:
 
 
 def to_csv(tuning: TuningResult) -> str:
-    """One line a trial, all numbers unrounded, for other programs; ``chosen`` is 1 or 0."""
+    """One line a trial, all numbers unrounded, for other programs; ``finalist`` and ``chosen`` are
+    1 or 0, ``first_mean_error`` is of the seeds that all trials have."""
     columns = ["method", "trial", *NAMES, "n", "mean_error", "std_error", "mean_loss"]
-    columns += ["std_loss", "mean_fit", "chosen"]
+    columns += ["std_loss", "mean_fit", "first_mean_error", "finalist", "chosen"]
     return csv_text(columns, (_csv_line(tuning, result) for result in tuning.results))
 
 
@@ -88,6 +99,8 @@ def _csv_line(tuning: TuningResult, result: TrialResult) -> list:
         *unrounded_statistic(result.error),
         *unrounded_statistic(result.loss),
         unrounded_statistic(result.fit)[0],
+        unrounded_statistic(result.first.error)[0],
+        int(result.final),
         int(tuning.chosen.get(result.trial.name) is result),
     ]
 
@@ -98,14 +111,38 @@ def _methods(tuning: TuningResult) -> list:
 
 def _unfinished(tuning: TuningResult) -> list[str]:
     """A trial that diverges never finishes: the choice goes on without it, and says so."""
-    counts = {
-        method.label: sum(bool(result.missing) for result in tuning.trials[method.folder])
-        for method in _methods(tuning)
-    }
-    what = [
-        f"{count} of {tuning.spec.trials} of {label}" for label, count in counts.items() if count
-    ]
-    return [f"Not finished, and not chosen from: {', '.join(what)}."] if what else []
+    counts, finals = {}, {}
+    for method in _methods(tuning):
+        results = tuning.trials[method.folder]
+        counts[method.label] = sum(bool(result.first.missing) for result in results)
+        finals[method.label] = sum(result.final and bool(result.missing) for result in results)
+    lines = []
+    if what := _listed(counts, tuning.spec.trials):
+        lines.append(f"Not finished, and not chosen from: {what}.")
+    if what := _listed(finals, tuning.spec.finalists):
+        lines.append(
+            f"Without all of its final seeds: {what}. What is chosen is the best of the others, or "
+            f"where there are none of all trials by the first seeds."
+        )
+    return lines
+
+
+def _listed(counts: dict[str, int], of: int) -> str:
+    return ", ".join(f"{count} of {of} of {label}" for label, count in counts.items() if count)
+
+
+def _seeds(spec: TuningSpec) -> str:
+    text = f"seeds {', '.join(map(str, spec.seeds))}"
+    if spec.finalists:
+        text += (
+            f"; the {spec.finalists} of each method that are best by these had "
+            f"{', '.join(map(str, spec.final_seeds))} too"
+        )
+    return text
+
+
+def _among(spec: TuningSpec) -> str:
+    return f", by all seeds of the {spec.finalists} finalists" if spec.finalists else ""
 
 
 def _at_the_edge(tuning: TuningResult) -> list[str]:
