@@ -78,6 +78,7 @@ def test_starts_and_growth_are_measured_on_real_runs_and_records(tmp_path):
     assert {part: set(measured) for part, measured in growth.items()} == {
         "6 records": processes,
         "60 records": processes,
+        "6 records, 60 images": processes,
     }
     for measured in growth.values():
         assert all(n["MB"] > 0 for n in measured.values())

@@ -1,5 +1,6 @@
 """What tables and lists cost when records are many: time and memory of the scripts that read them,
-as processes, with so many records and with ten times as many."""
+as processes, with so many records, with ten times as many, and with a table of many seeds whose
+runs have predictions of a whole test set."""
 
 import argparse
 import json
@@ -38,6 +39,8 @@ print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 TINY = ["dataset.synthetic_train_per_class=10", "dataset.synthetic_test_per_class=10"]
 TINY += ["wandb.mode=disabled"]
+CELLS = 6  # of the quickstart's table
+SEEDS, IMAGES = 20, 10_000  # of a table that decides; of CIFAR's test set
 TABLE, DEVICE = ["table=quickstart"], "device=cpu"
 TORCH = "import torch"
 
@@ -48,11 +51,19 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
     results: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         trained, grown = Path(place, "trained"), Path(place, "grown")
-        train_one_of_each_cell(trained, TINY)
+        train(trained, 1, TINY)
         for wanted, rounds in ((arguments.records, arguments.rounds), (10 * arguments.records, 1)):
-            seeds = -(-wanted // 6)
+            seeds = -(-wanted // CELLS)
             count = multiply(trained, grown, seeds)
             results[f"{count} records"] = read_by_scripts(grown, seeds, TINY, rounds)
+        seeds = min(SEEDS, -(-arguments.records // CELLS))
+        images = min(IMAGES, 10 * arguments.records)
+        whole = [TINY[0], f"dataset.synthetic_test_per_class={images // 10}", *TINY[2:]]
+        whole += ["training.epochs=1"]
+        table = Path(place, "table")
+        train(table, seeds, whole)
+        name = f"{CELLS * seeds} records, {images} images"
+        results[name] = read_by_scripts(table, seeds, whole, arguments.rounds)
     rows = [
         [process, part, f"{n['seconds']:.1f}", f"{n['lowest']:.1f}–{n['highest']:.1f}",
          f"{1000 * n['seconds'] / int(part.split()[0]):.2f}" if process != TORCH else "",
@@ -62,9 +73,11 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
     ]  # fmt: skip
     note = (
         f"Processes, the median of {arguments.rounds} in turns with the fewer records and one with "
-        "the more; records of 17 epochs in the quickstart's six cells. reproduce_table.py finds "
-        "nothing missing, compares the data and renders. import torch says how fast the machine "
-        "is just then. MB: the peak of resident memory, of what it starts too."
+        f"the more; records of 17 epochs in the quickstart's {CELLS} cells. With images: the "
+        "median again, runs of one epoch, each of its own, with predictions of so many images. "
+        "reproduce_table.py finds nothing missing, compares the data and renders. import torch "
+        "says how fast the machine is just then. MB: the peak of resident memory, of what it "
+        "starts too."
     )
     return Measured(
         "What many records cost",
@@ -75,9 +88,9 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
     )
 
 
-def train_one_of_each_cell(root: Path, overrides: Sequence[str]) -> None:
-    """The quickstart's cells, a seed of each: what the records are copies of."""
-    command = [*TABLE, DEVICE, f"root={root}", "table.seeds=[0]", f"overrides={list(overrides)}"]
+def train(root: Path, seeds: int, overrides: Sequence[str]) -> None:
+    """The quickstart's cells."""
+    command = [*_table(root, seeds, overrides), DEVICE]
     _run([str(SCRIPTS / "reproduce_table.py"), *command])
 
 
@@ -121,8 +134,7 @@ def read_by_scripts(
 ) -> dict[str, dict[str, float]]:
     """{process: {"seconds", "lowest", "highest", "MB" at its peak}} with the records below
     ``root``, in turns. A table that has all its runs starts, trains nothing and renders."""
-    table = [*TABLE, f"root={root}", f"table.seeds={list(range(seeds))}"]
-    table.append(f"overrides={list(overrides)}")
+    table = _table(root, seeds, overrides)
     processes = {
         "reproduce_table.py": [str(SCRIPTS / "reproduce_table.py"), *table, DEVICE],
         "render_table.py": [str(SCRIPTS / "render_table.py"), *table],
@@ -138,6 +150,11 @@ def read_by_scripts(
             seconds[name].append(taken)
             megabytes[name] = max(megabytes[name], peak)
     return {name: {**spread(seconds[name]), "MB": megabytes[name]} for name in processes}
+
+
+def _table(root: Path, seeds: int, overrides: Sequence[str]) -> list[str]:
+    listed = [f"table.seeds={list(range(seeds))}", f"overrides={list(overrides)}"]
+    return [*TABLE, f"root={root}", *listed]
 
 
 def _run(command: Sequence[str]) -> tuple[float, float]:
