@@ -2730,6 +2730,34 @@ WHY = [
     ]
 ]
 
+TUNED = [
+    Mutant(f"tuning: {name}", file, old, new, tests)
+    for name, file, old, new, tests in [
+        ("every trial is a finalist", "gnp/tuning/collect.py",
+         "set(tried[: spec.finalists])", "set(tried)", "tests/test_tuning.py"),
+        ("finalists are those that did best with all seeds", "gnp/tuning/collect.py",
+         "tried.sort(key=lambda trial: merit(first[trial], spec.choose))",
+         "tried.sort(key=lambda t: merit(_of_seeds(read[t], range(99)), spec.choose))",
+         "tests/test_tuning.py"),
+        ("a finalist is chosen by its first seeds", "gnp/tuning/collect.py",
+         "merit(result.first if unfinished else result, self.spec.choose)",
+         "merit(result.first, self.spec.choose)", "tests/test_tuning.py"),
+        ("an unfinished finalist is chosen", "gnp/tuning/collect.py",
+         "unfinished = not result.final or bool(result.missing)",
+         "unfinished = not result.final", "tests/test_tuning.py"),
+        ("the highest error is chosen", "gnp/tuning/collect.py",
+         "pair = (result.error.mean,", "pair = (-result.error.mean,", "tests/test_tuning.py"),
+        ("the second round begins while the first is at work", "gnp/tuning/rounds.py",
+         "return list(spec.runs()) if tuning.first_round_missing else tuning.runs()",
+         "return tuning.runs()", "tests/test_tuning.py"),
+        ("the table has a seed of the finals", "gnp/tuning/recipe.py",
+         "tuned_on = [*spec.seeds, *spec.final_seeds]", "tuned_on = spec.seeds",
+         "tests/test_tuning.py"),
+        ("epochs of an earlier start count for what is left", "gnp/jobs/progress.py",
+         "worked = done - self._made_before", "worked = done", "tests/test_progress.py"),
+    ]
+]  # fmt: skip
+
 AREAS = {
     "arithmetic": [*ARITHMETIC, *ARRIVAL_AND_BASES, *VARIANTS_OF_ONE_PASS],
     "loop": LOOP,
@@ -2744,6 +2772,7 @@ AREAS = {
     "locks": LEASES,
     "jobs": [*FOUND, *JOBS, *AGAIN, *SIGNALS, *CHILDREN, *GROWTH, *KEPT],
     "plans": PLANS,
+    "tunings": TUNED,
     "why it works": WHY,
     "statistics and tables": [*NUMBERS, *PRINTED, *DECIDED],
     "pages": PAGES,
