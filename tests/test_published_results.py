@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from pages import check, rows, table_of, tree
 
 from gnp import studies, tables
+from gnp import tuning as tunings
 from gnp.jobs import WantedConfigs
 from gnp.report.files import csv_text
 from gnp.report.markdown import paragraph
@@ -24,6 +25,8 @@ from gnp.tables import text as table_text
 from gnp.tables.comparison_text import comparisons_csv, verdict_in_words
 from gnp.tables.html import differences_picture
 from gnp.tracking.compare import VOLATILE, flatten, without
+from gnp.tuning import text as tuning_text
+from gnp.tuning.recipe import to_experiment, to_table
 
 RESULTS = ROOT / "results"
 NUMBER = re.compile(r"\d+\.\d\d(?: ± \d+\.\d\d)?")
@@ -58,6 +61,30 @@ def test_a_table_is_whole_and_what_its_records_say(name):
             assert line in markdown
     for line in verdict_in_words(table).splitlines():
         assert line in printed
+
+
+@pytest.mark.parametrize("name", published("tunings"))
+def test_a_tuning_is_whole_and_chose_what_its_records_say(name):
+    wanted = spec("tune", "tuning", name, tunings.TuningSpec)
+    command = f"python scripts/tune.py tuning={name} root=results"
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        configs = WantedConfigs(wanted, str(RESULTS))
+        tuning = tunings.collect(wanted, RESULTS, command, configs, unrecorded())
+    assert not tuning.missing
+    assert not tuning.warnings
+    folder = RESULTS / "tunings" / name
+    assert tuning_text.to_csv(tuning) == (folder / "tuning.csv").read_text()
+    printed = (folder / "tuning.md").read_text()
+    for line in tuning_text.to_markdown(tuning).splitlines():
+        if line.startswith("|"):
+            assert line in printed
+    for note in tuning_text.notes(tuning):
+        assert paragraph(note) in printed
+    experiment = to_experiment(tuning)
+    assert experiment == (folder / f"configs/experiment/tuned/{name}.yaml").read_text()
+    assert to_table(tuning) == (folder / f"configs/table/tuned/{name}.yaml").read_text()
+    kept = CONFIGS / f"experiment/tuned/{name}.yaml"
+    assert not kept.exists() or kept.read_text() == experiment
 
 
 WHY = {file.stem for file in (CONFIGS / "why").glob("*.yaml")}

@@ -10,10 +10,10 @@ from gnp.settings.study import number
 from gnp.tuning.collect import TuningResult
 from gnp.tuning.text import chosen_of, make_grids, notes
 
+RING = " Ring: another finalist; its error is a mean over more seeds."
 CAPTION = (
     "Each finished trial's validation error over each of its values; its other values differ, too. "
-    "Star: the trial that is chosen. Ring: a finalist, whose error is a mean "
-    "over more seeds."
+    "Star: the trial that is chosen."
 )
 
 
@@ -22,13 +22,14 @@ def to_page(tuning: TuningResult, folder: Path, trials: str) -> Page:
     folder: where it will lie.
     trials: the figure's SVG.
     """
+    caption = CAPTION + (RING if tuning.spec.finalists else "")
     picture = embedded(trials, "trials", "Validation error of every trial")
     methods = zip(tuning.spec.methods, make_grids(tuning), strict=True)
     tables = [
         of_grid(grid, f"{method.label}: validation error in %, the best trials first")
         for method, grid in methods
     ]
-    sections = [Section("Trials", tables), Section("Figure", [Figure(CAPTION, [picture])])]
+    sections = [Section("Trials", tables), Section("Figure", [Figure(caption, [picture])])]
     return series_page(tuning, folder, notes(tuning), chosen_in_words(tuning), sections)
 
 

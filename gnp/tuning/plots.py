@@ -49,14 +49,16 @@ def _draw(axis: Axes, tuning: TuningResult, method: TunedMethod, name: str) -> N
     for result in tuning.ranked(method.folder):
         assert result.error  # those that are ranked have one
         best = result is chosen
+        ring = result.final and not best
         axis.plot(
             dict(result.trial.values)[name],
             result.error.mean,
             marker="*" if best else "o",
-            ms=10 if best else 4,
+            ms=10 if best else 5 if ring else 4,
             color=CHOSEN if best else COLOUR,
-            mec=CHOSEN if result.final else None,
-            mew=1.5 if result.final else None,
+            mfc="none" if ring else None,
+            mec=CHOSEN if ring else None,
+            mew=1.5 if ring else None,
             ls="",
             zorder=3 if best else 2,
         )
