@@ -23,7 +23,7 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, StudySpec, StudyJobSettings)
     command = command_line("scripts/parameter_study.py")
-    carry_out(spec, list(spec.runs()), how, TRAIN, command, render)
+    carry_out(spec, spec.runs, how, TRAIN, command, render)
 
 
 if __name__ == "__main__":

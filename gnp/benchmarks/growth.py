@@ -37,8 +37,6 @@ subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 seconds = time.perf_counter() - started
 print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-TINY = ["dataset.synthetic_train_per_class=10", "dataset.synthetic_test_per_class=10"]
-TINY += ["wandb.mode=disabled"]
 CELLS = 6  # of the quickstart's table
 SEEDS, IMAGES = 20, 10_000  # of a table that decides; of CIFAR's test set
 TABLE, DEVICE = ["table=quickstart"], "device=cpu"
@@ -51,15 +49,15 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
     results: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         trained, grown = Path(place, "trained"), Path(place, "grown")
-        train(trained, 1, TINY)
+        tiny = tiny_runs(test_images=100)
+        train(trained, 1, tiny)
         for wanted, rounds in ((arguments.records, arguments.rounds), (10 * arguments.records, 1)):
             seeds = -(-wanted // CELLS)
             count = multiply(trained, grown, seeds)
-            results[f"{count} records"] = read_by_scripts(grown, seeds, TINY, rounds)
+            results[f"{count} records"] = read_by_scripts(grown, seeds, tiny, rounds)
         seeds = min(SEEDS, -(-arguments.records // CELLS))
         images = min(IMAGES, 10 * arguments.records)
-        whole = [TINY[0], f"dataset.synthetic_test_per_class={images // 10}", *TINY[2:]]
-        whole += ["training.epochs=1"]
+        whole = [*tiny_runs(images), "training.epochs=1"]
         table = Path(place, "table")
         train(table, seeds, whole)
         name = f"{CELLS * seeds} records, {images} images"
@@ -86,6 +84,15 @@ def measure(arguments: argparse.Namespace, _device: torch.device) -> Measured:
         note,
         ["seconds", "lowest", "highest", "MB"],
     )
+
+
+def tiny_runs(test_images: int) -> list[str]:
+    """Settings of runs on 100 images of the quickstart's ten classes."""
+    return [
+        "dataset.synthetic_train_per_class=10",
+        f"dataset.synthetic_test_per_class={test_images // 10}",
+        "wandb.mode=disabled",
+    ]
 
 
 def train(root: Path, seeds: int, overrides: Sequence[str]) -> None:

@@ -61,8 +61,7 @@ class PoolProgress:
             self._print(f"started again after it failed: {failure}")
         now = time.monotonic()
         for child in pool.active:
-            if child.run not in self._first:
-                self._see(child, *epochs_of(child)[:2])
+            self._epochs_before(child)
         self._name_what_is_waited_for(pool, now)
         interval = HEARTBEAT_SECONDS if self._live is None else REFRESH_SECONDS
         if now - self._last < interval or not (pool.active or pool.waiting):
@@ -133,15 +132,16 @@ class PoolProgress:
     def _left_of(self, child: Active, done: int, total: int | None) -> str:
         """How long a child will take, by the epochs that it has made; before, how long it has been
         at work."""
-        first = self._see(child, done, total)
+        first = self._epochs_before(child)
         passed = time.monotonic() - child.started
         if total is None or done <= first:
             return f"for {duration(passed)}"
         return f"{duration(passed / (done - first) * (total - done))} left"
 
-    def _see(self, child: Active, done: int, total: int | None) -> int:
+    def _epochs_before(self, child: Active) -> int:
         """The epochs that a child's record had when it was first seen."""
         if child.run not in self._first:
+            done, total, _ = epochs_of(child)
             self._first[child.run] = done
             self._made_before += done / total if total else 0.0
         return self._first[child.run]

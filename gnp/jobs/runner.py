@@ -72,9 +72,9 @@ def reproduce(
         StorageError: no run failed, but the outputs could not be written.
     """
     wanted = WantedConfigs(spec, how.root)
-    records = check_records(spec, runs, how.root, wanted)
     failed: list[Failure] = []
     while True:
+        records = check_records(spec, runs, how.root, wanted)
         if how.cluster.scheduler != "none" and records.missing:
             submit(spec, how, len(records.missing), Console(soft_wrap=True, highlight=False))
             return
@@ -90,7 +90,6 @@ def reproduce(
         if set(further) <= set(runs):
             break
         runs = further
-        records = check_records(spec, runs, how.root, wanted)
     if left and not failed:
         print(f"{len(left)} runs are left to the processes that have them; the last one renders")
         return

@@ -1,6 +1,6 @@
 """What the scripts of studies and tunings do: plan, train and render, or render alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ S = TypeVar("S", bound=Series)
 
 def carry_out(
     spec: S,
-    runs: list[Job],
+    runs: Callable[[], Iterable[Job]],
     how: StudyJobSettings,
     train: Path,
     command: str,
@@ -26,7 +26,7 @@ def carry_out(
     """Do with a study or a tuning what its script was told.
 
     Args:
-        runs: all of them, in the order in which they are to be trained.
+        runs: gives all of them, in the order in which they are to be trained.
         train: the training script.
         command: what the outputs say that they were made by.
         render: (spec, root, command, wanted configs) → warnings about records that are left out.
@@ -37,10 +37,10 @@ def carry_out(
         UserError: as ``show_plan``, ``reproduce`` and ``refuse_to_pass_over``.
     """
     if how.plan:
-        show_plan(spec, runs, how, later)
+        show_plan(spec, list(runs()), how, later)
     elif not how.render_only:
         rendered = partial(render, spec, how.root, command)
-        reproduce(spec, runs, how, train, rendered, partial(more, spec, how.root))
+        reproduce(spec, list(runs()), how, train, rendered, partial(more, spec, how.root))
     elif not how.dry_run:
         wanted = WantedConfigs(spec, how.root)
         refuse_to_pass_over(render(spec, how.root, command, wanted))

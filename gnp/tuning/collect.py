@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gnp.jobs import (
+    FinishedRun,
     Job,
     Records,
     SeedsResult,
@@ -40,6 +41,10 @@ class TrialResult(HeldOut):
     def seeds(self) -> int:
         return len(self.finished) + len(self.missing)
 
+    @property
+    def whole_finalist(self) -> bool:
+        return self.final and not self.missing
+
 
 @dataclass(frozen=True)
 class TuningResult(SeriesResult):
@@ -66,8 +71,8 @@ class TuningResult(SeriesResult):
         return {method: results[0] for method, results in ranked.items() if results}
 
     def _place(self, result: TrialResult) -> tuple[bool, float, float]:
-        unfinished = not result.final or bool(result.missing)
-        return unfinished, *merit(result.first if unfinished else result, self.spec.choose)
+        whole = result.whole_finalist
+        return not whole, *merit(result if whole else result.first, self.spec.choose)
 
     @property
     def first_round_missing(self) -> list[Job]:
@@ -108,7 +113,8 @@ def collect(
     root = Path(root)
     command = command or f"python scripts/tune.py tuning={spec.name} root={root}"
     trials = [trial for its in spec.trials_of.values() for trial in its]
-    runs = {trial: spec.runs_of(trial, final=bool(spec.finalists)) for trial in trials}
+    seeds = spec.seeds_of(final=True)  # who is a finalist is not known yet
+    runs = {trial: [spec.run(trial, seed) for seed in seeds] for trial in trials}
     read, warnings = read_series(runs, root, wanted, unrecorded)
     first = {trial: _of_seeds(read[trial], spec.seeds) for trial in trials}
     results = {}
@@ -117,13 +123,17 @@ def collect(
         tried.sort(key=lambda trial: merit(first[trial], spec.choose))
         final = set(tried[: spec.finalists])
         results[method] = [
-            TrialResult(whole.finished, whole.missing, t, first[t], t in final)
+            TrialResult(*_sorted_out(read[t], spec.seeds_of(t in final)), t, first[t], t in final)
             for t in its
-            for whole in [_of_seeds(read[t], [run.seed for run in spec.runs_of(t, t in final)])]
         ]
     return TuningResult(spec, root, warnings, command, results)
 
 
 def _of_seeds(records: Records, seeds: Collection[int]) -> HeldOut:
+    return HeldOut(*_sorted_out(records, seeds))
+
+
+def _sorted_out(records: Records, seeds: Collection[int]) -> tuple[list[FinishedRun], list[Job]]:
+    """Those of the seeds that are finished, and those that are missing."""
     finished = [f for f in records.finished if f.run.seed in seeds]
-    return HeldOut(finished, [run for run in records.missing if run.seed in seeds])
+    return finished, [run for run in records.missing if run.seed in seeds]

@@ -36,11 +36,11 @@ def notes(tuning: TuningResult) -> list[str]:
 
 def chosen_of(tuning: TuningResult, folder: str) -> str:
     """ "trial 7, the best of 3 finalists, of 12 finished of 12": of a method with a chosen one."""
-    result, spec = tuning.chosen[folder], tuning.spec
-    finalists = [r for r in tuning.trials[folder] if r.final and not r.missing]
+    spec, index = tuning.spec, tuning.chosen[folder].trial.index
+    finalists = [result for result in tuning.trials[folder] if result.whole_finalist]
     among = f"{len(finalists)} finalists, of " if finalists else ""
     finished = len(tuning.ranked(folder))
-    return f"trial {result.trial.index}, the best of {among}{finished} finished of {spec.trials}"
+    return f"trial {index}, the best of {among}{finished} finished of {spec.trials}"
 
 
 def make_grids(tuning: TuningResult, longest: int | None = None) -> list[Grid]:
@@ -115,7 +115,7 @@ def _unfinished(tuning: TuningResult) -> list[str]:
     for method in _methods(tuning):
         results = tuning.trials[method.folder]
         counts[method.label] = sum(bool(result.first.missing) for result in results)
-        finals[method.label] = sum(result.final and bool(result.missing) for result in results)
+        finals[method.label] = sum(result.final and not result.whole_finalist for result in results)
     lines = []
     if what := _listed(counts, tuning.spec.trials):
         lines.append(f"Not finished, and not chosen from: {what}.")

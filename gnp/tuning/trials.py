@@ -71,17 +71,17 @@ class TuningSpec(TuningSettings):
         sizes = (self.validation_per_class, self.train_per_class)
         return Run(self.experiment, self.dataset, self.augmentation, sizes, trial, seed)
 
-    def runs_of(self, trial: Trial, final: bool) -> list["Run"]:
-        """All runs of a trial; ``final``: it is a finalist."""
-        seeds = [*self.seeds, *(self.final_seeds if final else [])]
-        return [self.run(trial, seed) for seed in seeds]
+    def seeds_of(self, final: bool) -> list[int]:
+        """All seeds of a trial; ``final``: it is a finalist."""
+        return [*self.seeds, *self.final_seeds] if final else self.seeds
 
     def runs(self) -> Iterator["Run"]:
         """Of the seeds that all trials have. Trial by trial, so that a tuning that is stopped early
         has given each method as many."""
         for trials in zip(*self.trials_of.values(), strict=True):
             for trial in trials:
-                yield from self.runs_of(trial, final=False)
+                for seed in self.seeds:
+                    yield self.run(trial, seed)
 
 
 @dataclass(frozen=True)

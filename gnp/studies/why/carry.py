@@ -30,4 +30,4 @@ def carry_out(spec: WhySpec, how: StudyJobSettings, train: Path, command: str) -
         return Measures(how.device, wanted)
 
     show = partial(render, None if how.render_only else measurer)
-    series.carry_out(spec, list(spec.runs()), how, train, command, show)
+    series.carry_out(spec, spec.runs, how, train, command, show)
