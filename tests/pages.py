@@ -48,6 +48,7 @@ def check(file):
     for element in page.iter():
         for name in ("aria-labelledby", "for"):
             assert element.attrib.get(name, ids[0]) in ids
+    _check_names(page)
     _check_references(page, Path(file), ids)
     for table in page.iter("table"):
         _check_table(table)
@@ -65,6 +66,12 @@ def _check_head(head):
     assert texts(head.find("title")).strip()
     policy = next(m for m in head.iter("meta") if "http-equiv" in m.attrib).attrib["content"]
     assert policy.startswith("default-src 'none'")
+
+
+def _check_names(page):
+    """No two tables have one name: a screen reader lists them by it."""
+    names = [texts(table.find("caption")) for table in page.iter("table")]
+    assert [name for name in names if names.count(name) > 1] == []
 
 
 def _check_references(page, file, ids):

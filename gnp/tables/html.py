@@ -1,6 +1,6 @@
 """A table as a page that needs nothing else: report.html; and its differences as a figure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,12 @@ def _errors(table: TableResult) -> Iterator[Table]:
     for name, part in table.spec.parts.items():
         grid = part_grid(table, part)
         caption = f"{table.evaluated.capitalize()} error, %: mean ± standard deviation (seeds)"
-        yield of_grid(grid, f"Part {name}. {caption}" if len(table.spec.parts) > 1 else caption)
+        yield of_grid(grid, _of_parts(table, [name], caption))
+
+
+def _of_parts(table: TableResult, names: Iterable[str], caption: str) -> str:
+    """A caption that says of which parts it is, where the table has several."""
+    return f"Part {', '.join(names)}. {caption}" if len(table.spec.parts) > 1 else caption
 
 
 def _comparisons(table: TableResult) -> Iterator[Section]:
@@ -104,8 +109,8 @@ def _seeds(table: TableResult) -> Table:
 
 def _settings(table: TableResult, unrecorded: Mapping[str, Any]) -> Iterator[Section]:
     """A table for each model; its columns together where their methods differ in the same way."""
-    found: dict[tuple, list[str]] = {}
-    for part in table.spec.parts.values():
+    found: dict[tuple, list[tuple[str, str]]] = {}
+    for name, part in table.spec.parts.items():
         for row in part.rows:
             for column in part.columns:
                 results = [table.cells[table.spec.cell(row, column, m)] for m in part.methods]
@@ -114,13 +119,14 @@ def _settings(table: TableResult, unrecorded: Mapping[str, Any]) -> Iterator[Sec
                 configs = [result.finished[0].config for result in there]
                 rows = tuple((key, *values) for key, values in differing(configs, unrecorded))
                 if rows:
-                    found.setdefault((row.label, methods, rows), []).append(column.label)
+                    found.setdefault((row.label, methods, rows), []).append((name, column.label))
     if found:
         yield Section("Settings in which the methods differ", [
-            Table(f"{model}: {', '.join(columns)}",
+            Table(_of_parts(table, dict.fromkeys(part for part, _ in where),
+                            f"{model}: {', '.join(column for _, column in where)}"),
                   [Column("setting"), *(Column(method, numeric=True) for method in methods)],
                   [*map(Row, rows)])
-            for (model, methods, rows), columns in found.items()
+            for (model, methods, rows), where in found.items()
         ])  # fmt: skip
 
 
