@@ -24,7 +24,7 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TuningSpec, StudyJobSettings)
     command = command_line("scripts/tune.py")
-    runs, later = partial(wanted_now, spec, how.root), second_round_in_words(spec)
+    runs, later = partial(wanted_now, spec, how.root), partial(second_round_in_words, spec)
     carry_out(spec, runs, how, TRAIN, command, render, wanted_after, later)
 
 

@@ -288,7 +288,14 @@ def test_the_second_round_begins_when_the_first_is_over(tmp_path):
     assert run.trial in {run.trial for run in wanted_now(tuning, tmp_path)[6:]}
     assert wanted_after(spec(), tmp_path, None) == []
     assert len(wanted_now(spec(), tmp_path)) == 6
-    assert "the best 2 of each method get 2 seeds more: 8 runs" in second_round_in_words(tuning)
+
+
+def test_a_plan_says_of_the_second_round_while_it_does_not_have_it(tmp_path):
+    tuning = tuning_of(tmp_path, {**FIRST, "gnp": [(3, 0.5), (6, 0.1), (7, 0.1)]}, **FINALS).spec
+    first = list(tuning.runs())
+    assert second_round_in_words(tuning, first).endswith("get 2 seeds more: 8 runs in all.")
+    assert second_round_in_words(tuning, wanted_now(tuning, tmp_path)) == ""
+    assert second_round_in_words(spec(), list(spec().runs())) == ""
 
 
 def test_a_choice_at_the_end_of_a_range_is_said(tmp_path):

@@ -21,7 +21,7 @@ def carry_out(
     command: str,
     render: Callable[[S, str, str, Wanted], list[str]],
     more: Callable[[S, str, Wanted], Sequence[Job]] = lambda spec, root, wanted: (),
-    later: str = "",
+    later: Callable[[Sequence[Job]], str] = lambda jobs: "",
 ) -> None:
     """Do with a study or a tuning what its script was told.
 
@@ -31,13 +31,14 @@ def carry_out(
         command: what the outputs say that they were made by.
         render: (spec, root, command, wanted configs) → warnings about records that are left out.
         more: (spec, root, wanted configs) → all runs that are wanted after what the records show.
-        later: a plan's note about them.
+        later: planned jobs → a plan's note about what comes after them.
 
     Raises:
         UserError: as ``show_plan``, ``reproduce`` and ``refuse_to_pass_over``.
     """
     if how.plan:
-        show_plan(spec, list(runs()), how, later)
+        jobs = list(runs())
+        show_plan(spec, jobs, how, later(jobs))
     elif not how.render_only:
         rendered = partial(render, spec, how.root, command)
         reproduce(spec, list(runs()), how, train, rendered, partial(more, spec, how.root))

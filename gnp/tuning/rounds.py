@@ -4,6 +4,7 @@ A trial with one seed is as good as its seed. Who is in the second round follows
 the first one alone, so a tuning that was stopped goes on, and rendering finds the same runs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gnp.jobs import Wanted
@@ -27,9 +28,9 @@ def wanted_after(spec: TuningSpec, root: str | Path, wanted: Wanted) -> list[Run
     return collect(spec, root, None, wanted, unrecorded()).runs()
 
 
-def second_round_in_words(spec: TuningSpec) -> str:
-    """A plan's note; "" if there is none."""
-    if not spec.finalists:
+def second_round_in_words(spec: TuningSpec, planned: Sequence[Run]) -> str:
+    """A plan's note; "" if there is none, or if its runs are among the planned ones."""
+    if not spec.finalists or len(planned) > len(list(spec.runs())):
         return ""
     runs = spec.finalists * len(spec.final_seeds) * len(spec.methods)
     return (
