@@ -13,8 +13,8 @@ one made again, delete its record.
 
     tests      pytest -m cuda
     benchmark  a step of each network of configs/model at its size: fp32, bf16 ×
-               eager, compiled × channels last or not; SAM and GNP to plain,
-               images/s, peak memory
+               eager, compiled × channels last or not, CUDA graphs; SAM and GNP
+               to plain, images/s, peak memory
     input      images/s of each augmentation, ours and torchvision's DataLoader
     cell       VGG16-BN on CIFAR-10 (or the 10,000 images): SGD, SAM and GNP
                with the fastest settings, as many epochs as --cell-minutes allow
@@ -53,6 +53,9 @@ def main() -> int:
     parser.add_argument(
         "--cell-minutes", type=float, default=12, help="of the cell's three runs (default 12)"
     )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="measurements of each step (default 7)"
+    )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default cuda)")
     parser.add_argument("--toy", action="store_true", help="tiny networks: does it run?")
     parser.add_argument(
@@ -63,7 +66,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     raise_on_signals()
-    scale = toy_scale() if arguments.toy else paper_scale(arguments.cell_minutes)
+    scale = toy_scale() if arguments.toy else paper_scale(arguments.cell_minutes, arguments.rounds)
     plan = pieces(arguments.output, scale, arguments.device)
     work = Pieces(arguments.output, plan, IMPORTS)
     if arguments.list:

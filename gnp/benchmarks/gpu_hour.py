@@ -1,6 +1,5 @@
 """The pieces of a GPU's first hour, at the paper's scale or at a toy's."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from gnp.benchmarks.input import measure_input
 from gnp.benchmarks.pieces import Piece
 from gnp.benchmarks.training_step import Effort, measure_step
 from gnp.errors import UserError
+from gnp.jobs.slots import available_cores
 from gnp.settings import RuntimeSettings
 from gnp.tracking import describe_environment
 from gnp.training.device import device_name, prepare_device
@@ -48,7 +48,7 @@ class Scale:
     """What is measured, and how long a piece may take before it has failed."""
 
     networks: Mapping[str, list[str]]
-    backend: str  # of torch.compile
+    backend: str  # of torch.compile, for what is called compiled
     effort: Effort
     augmentations: list[str]
     images: int  # of an epoch of the input pipeline
@@ -56,21 +56,23 @@ class Scale:
     cell: Cell
     eager_seconds: float = 90
     compiled_seconds: float = 150
-    combinations: list[tuple[bool, str, bool]] = field(  # compiled, precision, channels last
-        default_factory=lambda: list(product((False, True), ("fp32", "bf16"), (True, False)))
+    combinations: list[tuple[str, str, bool]] = field(  # execution, precision, channels last
+        default_factory=lambda: [
+            *product(("eager", "compiled"), ("fp32", "bf16"), (True, False)),
+            *product(("graphs",), ("fp32", "bf16"), (True,)),
+        ]
     )
 
 
-def paper_scale(minutes: float) -> Scale:
-    """``minutes`` are those of the cell's three runs together."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def paper_scale(minutes: float, rounds: int) -> Scale:
+    """``minutes`` are those of the cell's three runs together, ``rounds`` a step's measurements."""
     return Scale(
         networks=NETWORKS,
         backend="inductor",
-        effort=Effort(),
+        effort=Effort(rounds),
         augmentations=AUGMENTATIONS,
         images=50_000,
-        workers=min(workers or 1, 16),
+        workers=min(available_cores(), 16),
         cell=Cell("vgg16_bn", NETWORKS["vgg16_bn"], minutes * MINUTE),
     )
 
@@ -84,7 +86,11 @@ def toy_scale() -> Scale:
         images=32,
         workers=1,
         cell=Cell("vgg16_bn", [*TOY, "dataset=synthetic"], seconds=0.0, most_epochs=40),
-        combinations=[(False, "fp32", True), (False, "bf16", True), (True, "fp32", False)],
+        combinations=[
+            ("eager", "fp32", True),
+            ("eager", "bf16", True),
+            ("compiled", "fp32", False),
+        ],
     )
 
 
@@ -126,23 +132,23 @@ def pieces(folder: Path, scale: Scale, device: str) -> list[Piece]:
 
 
 def step_pieces(scale: Scale, here: str) -> Iterator[Piece]:
-    for (compiled, precision, last), network in product(scale.combinations, scale.networks):
+    backends = {"eager": "null", "compiled": scale.backend, "graphs": "cudagraphs"}
+    for (execution, precision, last), network in product(scale.combinations, scale.networks):
         measured = [
             f"training.precision={precision}",
             f"runtime.channels_last={str(last).lower()}",
-            f"runtime.compile={scale.backend if compiled else 'null'}",
+            f"runtime.compile={backends[execution]}",
         ]
         yield Piece(
-            f"benchmark/{network}/{combination(compiled, precision, last)}",
+            f"benchmark/{network}/{combination(execution, precision, last)}",
             partial(measure_step, [*scale.networks[network], here], measured, scale.effort),
-            scale.compiled_seconds if compiled else scale.eager_seconds,
+            scale.eager_seconds if execution == "eager" else scale.compiled_seconds,
         )
 
 
-def combination(compiled: bool, precision: str, channels_last: bool) -> str:
+def combination(execution: str, precision: str, channels_last: bool) -> str:
     """Its name in the records."""
-    layout = "channels_last" if channels_last else "contiguous"
-    return f"{precision}-{'compiled' if compiled else 'eager'}-{layout}"
+    return f"{precision}-{execution}-{'channels_last' if channels_last else 'contiguous'}"
 
 
 def describe_machine(device: str) -> dict[str, Any]:
@@ -157,7 +163,8 @@ def describe_machine(device: str) -> dict[str, Any]:
 def run_tests() -> dict[str, Any]:
     """The tests that need a GPU; without one they are skipped."""
     files = [f for f in sorted((ROOT / "tests").glob("test_*.py")) if "mark.cuda" in f.read_text()]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "cuda", *map(str, files)]
+    workers = str(min(available_cores(), 8))  # each has the GPU's libraries in its memory
+    command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "-m", "cuda", *map(str, files)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(done.stdout, done.stderr, sep="\n")
     last = done.stdout.strip().splitlines()[-1:]

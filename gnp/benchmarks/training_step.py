@@ -52,10 +52,10 @@ def measure_step(
         combination: the rest of it, which is measured.
 
     Returns:
-        "device"; "settings", the combination; "batch_size"; "first_step", the seconds that the
-        first step took, compilation included; "methods": {method: {"ms", "ratio" to the plain
-        step of the same round, "lowest", "highest", "images_per_second", and on CUDA "MB": the
-        peak above the resting state}}.
+        "device"; "settings", the combination; "batch_size"; "rounds"; "first_step", the seconds
+        that the first step took, compilation included; "methods": {method: {"ms", "ratio" to the
+        plain step of the same round, "lowest", "highest", "images_per_second", and on CUDA "MB":
+        the peak above the resting state}}.
     """
     configs = {
         name: compose_run(["optimizer=gnp", *settings, *combination, *own])
@@ -91,6 +91,7 @@ def measure_step(
         "device": device_name(device),
         "settings": list(combination),
         "batch_size": size,
+        "rounds": effort.rounds,
         "first_step": first_step,
         "methods": methods,
     }
