@@ -2,7 +2,7 @@
 
     python scripts/first_gpu_hour.py
     python scripts/first_gpu_hour.py --list
-    python scripts/first_gpu_hour.py --only benchmark/vgg16_bn
+    python scripts/first_gpu_hour.py --only benchmark/vgg16_bn cell
     python scripts/first_gpu_hour.py --device cpu --toy --output outputs/gpu
 
 Each call works for at most --limit-minutes and ends; the same command goes on with what is
@@ -47,7 +47,9 @@ IMPORTS = ["gnp.benchmarks.gpu_hour"]
 
 def main() -> int:
     parser = argument_parser(__doc__)
-    parser.add_argument("--only", metavar="PIECE", help="one piece, or those of one folder")
+    parser.add_argument(
+        "--only", metavar="PIECE", nargs="+", default=[], help="these, or those of these folders"
+    )
     parser.add_argument("--list", action="store_true", help="show the pieces and their records")
     parser.add_argument("--limit-minutes", type=float, default=8, help="of a call (default 8)")
     parser.add_argument(

@@ -59,7 +59,7 @@ def work(tmp_path, monkeypatch):
 def test_a_piece_is_done_once(work, tmp_path):
     lines = tmp_path / "lines"
     both = work(a=(partial(note, lines, "a"), LONG), b=(partial(note, lines, "b"), LONG))
-    both.run(PLENTY, only="b")
+    both.run(PLENTY, only=["b"])
     both.run(PLENTY)
     both.run(PLENTY)
     assert lines.read_text().split() == ["b", "a"]
@@ -166,10 +166,11 @@ def test_two_calls_do_not_work_on_one_folder(work, tmp_path):
 
 def test_pieces_are_chosen_by_name_or_folder(work):
     several = work(**{"a/b": (None, 1), "a/bc": (None, 1), "ab": (None, 1)})
-    assert [piece.name for piece in several.missing("a")] == ["a/b", "a/bc"]
-    assert [piece.name for piece in several.missing("a/b")] == ["a/b"]
+    assert [piece.name for piece in several.missing(["a"])] == ["a/b", "a/bc"]
+    assert [piece.name for piece in several.missing(["a/b"])] == ["a/b"]
+    assert [piece.name for piece in several.missing(["ab", "a/b"])] == ["a/b", "ab"]
     with pytest.raises(UserError, match="there is no piece 'x'; --list"):
-        several.missing("x")
+        several.missing(["ab", "x"])
 
 
 def test_a_record_says_how_long_and_of_which_code(tmp_path):

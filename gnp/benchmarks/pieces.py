@@ -67,18 +67,20 @@ class Pieces:
                 return None
             return json.loads(file.read_text())
 
-    def missing(self, only: str | None = None) -> list[Piece]:
+    def missing(self, only: Sequence[str] = ()) -> list[Piece]:
         """Those without a record, in their order.
 
         Args:
-            only: the name of a piece, or of a folder of some.
+            only: names of pieces, or of folders of some; none: all.
         """
-        chosen = [p for p in self.pieces if only is None or f"{p.name}/".startswith(f"{only}/")]
-        if not chosen:
-            raise UserError(f"there is no piece {only!r}; --list shows them")
+        starts = [f"{name}/" for name in only]
+        for name, start in zip(only, starts, strict=True):
+            if not any(f"{piece.name}/".startswith(start) for piece in self.pieces):
+                raise UserError(f"there is no piece {name!r}; --list shows them")
+        chosen = [p for p in self.pieces if not only or f"{p.name}/".startswith(tuple(starts))]
         return [piece for piece in chosen if self.record(piece.name) is None]
 
-    def run(self, limit: float, only: str | None = None) -> None:
+    def run(self, limit: float, only: Sequence[str] = ()) -> None:
         """Do what is missing, for at most ``limit`` seconds. A piece that is not to end within
         what is left of them is not begun.
 
