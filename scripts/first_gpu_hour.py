@@ -13,8 +13,8 @@ one made again, delete its record.
 
     tests      pytest -m cuda
     benchmark  a step of each network of configs/model at its size: fp32, bf16 ×
-               eager, compiled × channels last or not, CUDA graphs; SAM and GNP
-               to plain, images/s, peak memory
+               eager, compiled × channels last or not; SAM and GNP to plain,
+               images/s, peak memory
     input      images/s of each augmentation, ours and torchvision's DataLoader
     cell       VGG16-BN on CIFAR-10 (or the 10,000 images): SGD, SAM and GNP
                with the fastest settings, as many epochs as --cell-minutes allow

@@ -7,6 +7,7 @@ import yaml
 
 from gnp.tables import TableSpec
 from gnp.tracking.checksums import checksum_of, with_checksum
+from gnp.tracking.diverged import DIVERGED, outcome_of
 from gnp.tracking.predictions import Predictions, encode
 
 SPEC = {
@@ -91,3 +92,12 @@ def add_predictions(folder, content):
     summary = json.loads((folder / "summary.json").read_text())
     files = summary.get("files", {}) | {"predictions.npz": checksum_of(content)}
     (folder / "summary.json").write_text(json.dumps(with_checksum(summary | {"files": files})))
+
+
+def write_diverged(root, run, errors=(9.0,), reason="the loss was NaN", **config):
+    """The record of a run that diverged in the epoch after these."""
+    folder = write_record(root, run, list(errors), **config)
+    (folder / "summary.json").unlink()
+    outcome = outcome_of(folder, len(errors) + 1, reason)
+    (folder / DIVERGED).write_text(json.dumps(outcome))
+    return folder

@@ -86,7 +86,10 @@ def weights_after(config, device, steps):
 def test_an_update_is_the_cpus(method):
     config = compose_run([*SETTINGS, "optimizer=gnp", *METHODS[method]])
     ours, theirs = (weights_after(config, device, steps=4) for device in (CUDA, CPU))
-    assert relative_distance(ours, theirs) < 1e-8  # the loss is made of float32 logits
+    # The loss is made of float32 logits, and Adam divides by gradients of their rounding's size. On
+    # an H200: 1.4e-9 at most, with AdamW 2.5e-6.
+    adam = "base=adamw" in METHODS[method] or "optimizer=adamw" in METHODS[method]
+    assert relative_distance(ours, theirs) < (1e-5 if adam else 1e-8)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -180,13 +183,12 @@ def test_half_precision_trains_close_to_single(optimizer, precision, tiny, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["inductor", "cudagraphs"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_compiled_it_trains_as_plain(backend, precision, tiny, tmp_path):
+def test_compiled_it_trains_as_plain(precision, tiny, tmp_path):
     settings = ["optimizer=gnp", "training.epochs=1", "runtime.device=cuda"]
     settings += [f"training.precision={precision}"]
     plain = tiny(*settings, f"root={tmp_path / 'plain'}")
-    compiled = tiny(*settings, f"runtime.compile={backend}", f"root={tmp_path / 'compiled'}")
+    compiled = tiny(*settings, "runtime.compile=inductor", f"root={tmp_path / 'compiled'}")
     run(plain)
     run(compiled)
     losses = [lines_of(config)[0]["train_loss"] for config in (compiled, plain)]

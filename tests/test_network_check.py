@@ -61,6 +61,7 @@ def test_the_check_leaves_the_network_and_the_draws_as_they_were():
     ("setting", "words"),
     [
         ("runtime.compile=nope", "torch.compile has no such backend; it has .*inductor"),
+        ("runtime.compile=cudagraphs", "overwrite what a pass returned .* use inductor"),
         ("runtime.device=cuda:99", "runtime.device=cuda:99, but torch sees"),
         ("runtime.device=xpu:99", "runtime.device=xpu:99, but torch sees"),
     ],

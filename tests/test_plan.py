@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 from conftest import PATIENCE, ROOT
-from records import spec, write_record
+from records import spec, write_diverged, write_record
 
 from gnp.jobs import read_runs
 from gnp.jobs.plan import (
     DAMAGED,
+    DIVERGED,
     FAILED,
     FINISHED,
     MISSING,
@@ -166,6 +167,7 @@ def test_what_is_there_is_told_apart(tmp_path):
     table = spec(seeds=[0, 1, 2, 3, 4])
     runs = [run for run in table.runs() if run.path.parts[-2] == "sgd"][::2]
     finished, damaged, failed, started, _ = runs
+    runs = [*runs, diverged := next(run for run in table.runs() if run not in runs)]
     write_record(tmp_path, finished, [50, 40, 30, 20])
     (write_record(tmp_path, damaged, [50, 40, 30, 20]) / "config.yaml").unlink()
     for run, text in ((failed, "epoch 1\ntrain.py: no\nroom\n"), (started, "epoch 1\n")):
@@ -173,16 +175,17 @@ def test_what_is_there_is_told_apart(tmp_path):
         (folder / "summary.json").unlink()
         (folder / "checkpoint.pt").touch()
         (folder / "log.txt").write_text(text)
+    write_diverged(tmp_path, diverged, [50, 40])
     plan = plan_runs(
         runs, str(tmp_path), lambda run: config(), read_runs(runs, tmp_path), costs_of(runs)
     )
-    assert [p.state for p in plan] == [FINISHED, DAMAGED, FAILED, STARTED, MISSING]
-    assert [p.epochs for p in plan] == [4, 0, 3, 3, 0]
+    assert [p.state for p in plan] == [FINISHED, DAMAGED, FAILED, STARTED, MISSING, DIVERGED]
+    assert [p.epochs for p in plan] == [4, 0, 3, 3, 0, 2]
     assert plan[1].why.endswith("config.yaml is damaged: it is missing")
     assert plan[2].why == "no room"
     whole = work_of(config(), 100, 50)
     assert [p.left for p in plan] == [
-        Work(), whole, *[work_of(config(), 100, 50, 3)] * 2, whole,
+        Work(), whole, *[work_of(config(), 100, 50, 3)] * 2, whole, Work(),
     ]  # fmt: skip
     assert all(p.whole == whole for p in plan)
 

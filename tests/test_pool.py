@@ -179,6 +179,34 @@ def test_a_run_that_failed_is_started_again_as_often_as_is_wanted(tmp_path, retr
     assert len(starts(tmp_path)) == 4 + again
 
 
+DIVERGES = """
+if "seed=1" in sys.argv:
+    sys.path.insert(0, TESTS)
+    from records import spec, write_diverged
+    for run in spec(seeds=[1]).runs():
+        if run.folder(settings["root"]) == folder:
+            write_diverged(settings["root"], run)
+    sys.exit("the loss was NaN")
+"""
+
+
+def test_a_run_that_diverged_is_not_tried_again(tmp_path):
+    runs = list(spec(seeds=[0, 1]).runs())
+    child = script(tmp_path, DIVERGES.replace("TESTS", repr(str(ROOT / "tests"))) + FINISH)
+    pool = Pool(runs, tmp_path, child, cpu_slots(2, 2), retries=5)
+    pool.run()
+    assert len(pool.finished) == 4
+    assert not pool.retried
+    assert {str(f) for f in pool.failed if f.diverged} == {
+        f"{run.path}: diverged in epoch 2: the loss was NaN" for run in runs if run.seed == 1
+    }
+    # Nor if another process has found it out.
+    pool = Pool(runs, tmp_path, child, cpu_slots(2, 2))
+    pool.run()
+    assert len(starts(tmp_path)) == 8
+    assert len(pool.failed) == 4
+
+
 def test_what_the_user_has_to_mend_is_not_tried_again(tmp_path):
     body = "print('child.py: no such setting'); sys.exit(2)"
     run = list(spec(seeds=[0]).runs())[:1]

@@ -11,7 +11,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import check, rows, table_of, texts, tree
-from records import PART, add_predictions, predictions, spec, write_record
+from records import PART, add_predictions, predictions, spec, write_diverged, write_record
 
 from gnp.report.differing import differing
 from gnp.report.figures import embedded
@@ -295,12 +295,16 @@ def test_the_index_has_seeds_in_their_order_and_runs_of_every_state(tmp_path):
     begun = Run(cell, 4).folder(tmp_path)
     begun.mkdir()
     (begun / "config.yaml").write_text("seed: 4\n")
+    write_diverged(tmp_path, Run(cell, 6))
     Run(cell, 5).folder(tmp_path).mkdir()  # no trace of a run
     page = write_index(tmp_path)
     found = [(row[3], row[4]) for row in rows(table_of(page, "Runs"))]
     assert found == [("2", "finished"), ("10", "finished"), ("3", "failed"), ("4", "started"),
-                     ("9", "damaged")]  # fmt: skip
-    assert "5 runs: 2 finished, 1 failed, 1 started, 1 damaged." in texts(page)
+                     ("6", "diverged"), ("9", "damaged")]  # fmt: skip
+    assert "6 runs: 2 finished, 1 failed, 1 started, 1 diverged, 1 damaged." in texts(page)
+    assert "seed6 (diverged, 1 epoch behind it): diverged in epoch 2: the loss was NaN" in texts(
+        page
+    )
     assert "seed3 (failed): ValueError: <odd>" in texts(page)
     assert "metrics.jsonl is damaged" in texts(page)
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import CONFIGS, ROOT
 from pages import check, rows, table_of, texts, tree
-from records import PART, spec, write_record
+from records import PART, spec, write_diverged, write_record
 from rich.console import Console
 
 from gnp.report.numbers import format_statistic
@@ -73,6 +73,28 @@ def test_runs_come_seed_by_seed_with_their_place_and_command():
         "python scripts/train.py experiment=e dataset=d augmentation=cutout optimizer=gnp seed=2 "
         "root=results training.epochs=2"
     )
+
+
+def test_what_diverged_is_warned_of_and_no_missing_run(tmp_path):
+    s = spec()
+    for run in s.runs():
+        if (run.cell.method.optimizer, run.seed) == ("gnp", 1):
+            folder = write_diverged(tmp_path, run)
+        else:
+            write_record(tmp_path, run, [50.0, 5.0 + run.seed])
+    table = collect(s, tmp_path)
+    assert (table.missing, len(table.diverged)) == ([], 2)
+    assert result(table, "GNP", "cutout").error.n == 2
+    markdown = to_markdown(table)
+    assert "6.00 ± 1.41 (2 of 3)" in markdown
+    assert "Missing runs" not in markdown
+    said = "e/d-cutout/gnp/seed1 diverged in epoch 2: the loss was NaN; what is shown is without it"
+    assert any(said in warning for warning in table.warnings)
+    # A record of it that is not whole is none.
+    (folder / "metrics.jsonl").write_text("")
+    table = collect(s, tmp_path)
+    assert ([r.path for r in table.missing], len(table.diverged)) == ([run.path for run in s.runs()
+        if run.folder(tmp_path) == folder], 1)  # fmt: skip
 
 
 def test_a_column_may_have_fewer_seeds(tmp_path):

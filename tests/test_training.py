@@ -13,7 +13,10 @@ from torch import nn
 
 from gnp.data import ImageData, Split, batches
 from gnp.optim import GNP, PenaltySchedule
-from gnp.settings import ConfigError
+from gnp.settings import ConfigError, to_plain
+from gnp.tracking import RunRecord
+from gnp.tracking.diverged import read_diverged
+from gnp.tracking.reading import read_finished
 from gnp.training import run as run_module
 from gnp.training.build import build_optimizer, build_schedules
 from gnp.training.checkpoint import read_checkpoint
@@ -208,7 +211,30 @@ def test_a_diverging_run_stops_with_where_and_what_to_try(tiny, tmp_path):
     assert "epoch 1" in message
     assert "at step 2 of the epoch" in message
     assert "lower optimizer.lr (now 1e+30), or a lower optimizer.r" in message
-    assert not (folder_of(config) / "summary.json").exists()
+    folder = folder_of(config)
+    assert not (folder / "summary.json").exists()
+    diverged = read_diverged(folder)
+    assert (
+        str(diverged) == "diverged in epoch 1: the loss was NaN or infinite at step 2 of the epoch"
+    )
+    assert (diverged.config["optimizer"]["lr"], diverged.metrics) == (1e30, [])
+    with pytest.raises(TrainingFailed):  # its own command tries again
+        run(config)
+    assert len(json.loads((folder / "environment.json").read_text())) == 2
+    assert read_diverged(folder) == diverged
+
+
+def test_a_run_that_diverged_and_does_not_again_is_finished(tiny, tmp_path, run_stopped_in):
+    """As a GPU's rounding may have it."""
+    config = tiny("optimizer=sgd", f"root={tmp_path}")
+    run_stopped_in(config, 3)
+    folder = folder_of(config)
+    with RunRecord(folder, to_plain(config)) as record:
+        record.diverge(3, "the loss was NaN")
+    assert [line["epoch"] for line in read_diverged(folder).metrics] == [1, 2]
+    run(config)
+    assert read_finished(folder) is not None
+    assert read_diverged(folder) is None
 
 
 def test_weights_that_the_last_step_broke_become_no_record(tiny, tmp_path):

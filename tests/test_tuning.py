@@ -222,6 +222,33 @@ def test_a_trial_without_all_its_seeds_is_not_chosen_and_said(tmp_path):
     assert list(yaml.safe_load(to_experiment(tuning))["recipe"]) == ["sgd"]
 
 
+def test_a_trial_that_diverged_is_no_missing_one_and_is_never_chosen(tmp_path):
+    results = {"sgd": [None, (4, 0.2), (5, 0.1)], "gnp": [(3, 0.5), None, None]}
+    tuning = tuning_of(tmp_path, results, finalists=2, final_seeds=[2])
+    for run in tuning.first_round_missing:
+        records.write_diverged(tmp_path, run)
+    tuning = collect(tuning.spec, tmp_path)
+    assert not tuning.first_round_missing
+    assert [(r.trial.name, r.trial.index) for r in tuning.results if r.final] == [
+        ("sgd", 1), ("sgd", 2), ("gnp", 0),
+    ]  # fmt: skip
+    assert {m: r.trial.index for m, r in tuning.chosen.items()} == {"sgd": 1, "gnp": 0}
+    text = " ".join(notes(tuning))
+    assert "and not chosen from: 1 of 3 of SGD, 2 of 3 of GNP." in text
+    assert "Not finished" not in text
+    assert to_markdown(tuning).count("| diverged |") == 3
+    # Of a finalist whose final seed diverges the first one alone is known.
+    final = tuning.spec.run(tuning.trials["sgd"][1].trial, 2)
+    records.write_diverged(tmp_path, final)
+    records.write_record(
+        tmp_path, tuning.spec.run(tuning.trials["sgd"][2].trial, 2), [6.0],
+        evaluated="validation", loss=0.1,
+    )  # fmt: skip
+    tuning = collect(tuning.spec, tmp_path)
+    assert tuning.chosen["sgd"].trial.index == 2
+    assert "4.00 (1 of 2)" in to_markdown(tuning)
+
+
 FINALS = {"finalists": 2, "final_seeds": [2, 9]}
 FIRST = {"sgd": [(4, 0.2), (5, 0.3), (6, 0.1)], "gnp": [(3, 0.5), (6, 0.1), (7, 0.2)]}
 
@@ -424,7 +451,7 @@ def test_from_a_tuning_to_a_run_with_what_it_chose(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_trial_that_diverges_fails_and_the_others_are_chosen_from(tmp_path):
+def test_a_trial_that_diverges_is_an_outcome_and_the_others_are_chosen_from(tmp_path):
     settings = [
         "tuning=smoke", f"root={tmp_path}", "tuning.trials=2", "tuning.train_per_class=8",
         "tuning.validation_per_class=5", "device=cpu",
@@ -432,12 +459,16 @@ def test_a_trial_that_diverges_fails_and_the_others_are_chosen_from(tmp_path):
         "{label: SAM, optimizer: sam, ranges: {lr: {low: 0.01, high: 0.02}}}]",
         "overrides=['training.epochs=2','dataset.synthetic_train_per_class=20']",
     ]  # fmt: skip
-    done = script("tune", *settings, expect=1)
-    assert "2 of 6 runs failed" in done.stderr  # SAM's two trials have had their final seed
-    assert "NaN or infinite" in done.stderr, done.stderr
-    assert "Not finished, and not chosen from: 2 of 2 of SGD." in done.stdout
-    assert "[4/4]" in done.stdout
+    done = script("tune", *settings)
+    said = "Diverged (the loss became NaN or infinite), and not chosen from: 2 of 2 of SGD."
+    assert said in done.stdout
+    assert "missing" not in done.stdout
     chosen = yaml.safe_load(
         Path(tmp_path, "tunings/smoke/configs/experiment/tuned/smoke.yaml").read_text()
     )
     assert list(chosen["recipe"]) == ["sam"]
+    again = script("tune", *settings)  # SAM's two trials have had their final seed
+    assert "6 runs, 4 finished, 2 diverged in" in again.stdout
+    assert said in again.stdout
+    logs = list(tmp_path.glob("runs/**/tune_sgd_*/seed1000/log.txt"))
+    assert [log.read_text().count("Try a lower optimizer.lr") for log in logs] == [1, 1]

@@ -8,7 +8,6 @@ from typing import Any
 SIMPLEST_FIRST = (
     "eager-channels_last",  # the default
     "eager-contiguous",
-    "graphs-channels_last",
     "compiled-channels_last",
     "compiled-contiguous",
 )

@@ -48,7 +48,7 @@ class Scale:
     """What is measured, and how long a piece may take before it has failed."""
 
     networks: Mapping[str, list[str]]
-    backend: str  # of torch.compile, for what is called compiled
+    backend: str  # of torch.compile
     effort: Effort
     augmentations: list[str]
     images: int  # of an epoch of the input pipeline
@@ -56,11 +56,8 @@ class Scale:
     cell: Cell
     eager_seconds: float = 90
     compiled_seconds: float = 150
-    combinations: list[tuple[str, str, bool]] = field(  # execution, precision, channels last
-        default_factory=lambda: [
-            *product(("eager", "compiled"), ("fp32", "bf16"), (True, False)),
-            *product(("graphs",), ("fp32", "bf16"), (True,)),
-        ]
+    combinations: list[tuple[bool, str, bool]] = field(  # compiled, precision, channels last
+        default_factory=lambda: list(product((False, True), ("fp32", "bf16"), (True, False)))
     )
 
 
@@ -86,11 +83,7 @@ def toy_scale() -> Scale:
         images=32,
         workers=1,
         cell=Cell("vgg16_bn", [*TOY, "dataset=synthetic"], seconds=0.0, most_epochs=40),
-        combinations=[
-            ("eager", "fp32", True),
-            ("eager", "bf16", True),
-            ("compiled", "fp32", False),
-        ],
+        combinations=[(False, "fp32", True), (False, "bf16", True), (True, "fp32", False)],
     )
 
 
@@ -132,23 +125,23 @@ def pieces(folder: Path, scale: Scale, device: str) -> list[Piece]:
 
 
 def step_pieces(scale: Scale, here: str) -> Iterator[Piece]:
-    backends = {"eager": "null", "compiled": scale.backend, "graphs": "cudagraphs"}
-    for (execution, precision, last), network in product(scale.combinations, scale.networks):
+    for (compiled, precision, last), network in product(scale.combinations, scale.networks):
         measured = [
             f"training.precision={precision}",
             f"runtime.channels_last={str(last).lower()}",
-            f"runtime.compile={backends[execution]}",
+            f"runtime.compile={scale.backend if compiled else 'null'}",
         ]
         yield Piece(
-            f"benchmark/{network}/{combination(execution, precision, last)}",
+            f"benchmark/{network}/{combination(compiled, precision, last)}",
             partial(measure_step, [*scale.networks[network], here], measured, scale.effort),
-            scale.eager_seconds if execution == "eager" else scale.compiled_seconds,
+            scale.compiled_seconds if compiled else scale.eager_seconds,
         )
 
 
-def combination(execution: str, precision: str, channels_last: bool) -> str:
+def combination(compiled: bool, precision: str, channels_last: bool) -> str:
     """Its name in the records."""
-    return f"{precision}-{execution}-{'channels_last' if channels_last else 'contiguous'}"
+    layout = "channels_last" if channels_last else "contiguous"
+    return f"{precision}-{'compiled' if compiled else 'eager'}-{layout}"
 
 
 def describe_machine(device: str) -> dict[str, Any]:

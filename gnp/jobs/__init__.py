@@ -5,12 +5,14 @@ Tables and studies are lists of jobs; this package knows neither, and needs no t
 
 from gnp.jobs.check import check_records
 from gnp.jobs.finished import (
+    DivergedRun,
     FinishedRun,
     Records,
     differences,
     read_runs,
     read_runs_ahead,
     read_series,
+    said_of_diverged,
 )
 from gnp.jobs.job import Job
 from gnp.jobs.pool import Pool
@@ -20,6 +22,7 @@ from gnp.jobs.slots import Slot, choose_slots, cpu_slots, gpu_slots
 from gnp.jobs.wanted import SeriesMismatch, Wanted, WantedConfigs
 
 __all__ = [
+    "DivergedRun",
     "FinishedRun",
     "Job",
     "Pool",
@@ -41,4 +44,5 @@ __all__ = [
     "read_series",
     "refuse_to_pass_over",
     "reproduce",
+    "said_of_diverged",
 ]

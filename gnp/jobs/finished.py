@@ -12,6 +12,7 @@ from gnp.jobs.job import Job
 from gnp.jobs.wanted import SeriesMismatch, Wanted
 from gnp.tracking.ahead import read_ahead
 from gnp.tracking.compare import config_difference
+from gnp.tracking.diverged import DivergedRecord, read_diverged
 from gnp.tracking.reading import SUMMARY, DamagedRecord, FinishedRecord, read_finished
 
 Cell = TypeVar("Cell", bound=Hashable)
@@ -78,18 +79,30 @@ class OtherRun:
 
 
 @dataclass(frozen=True)
+class DivergedRun:
+    """A run whose loss became NaN or infinite: an outcome, which is not tried again."""
+
+    run: Job
+    record: DivergedRecord
+
+    def __str__(self) -> str:
+        return f"{self.run.path} {self.record}"
+
+
+@dataclass(frozen=True)
 class Records:
     """What was found of some runs, each list in their order. A run is in one of ``finished``,
-    ``absent``, ``damaged``, ``others``."""
+    ``diverged``, ``absent``, ``damaged``, ``others``."""
 
     finished: list[FinishedRun] = field(default_factory=list)
+    diverged: list[DivergedRun] = field(default_factory=list)
     absent: list[Job] = field(default_factory=list)
     damaged: list[tuple[Job, DamagedRecord]] = field(default_factory=list)
     others: list[OtherRun] = field(default_factory=list)
 
     @property
     def missing(self) -> list[Job]:
-        """The runs that no number is shown of."""
+        """The runs that are to be made, or to be made anew."""
         return [*self.absent, *(run for run, _ in self.damaged), *(o.run for o in self.others)]
 
     @property
@@ -103,20 +116,22 @@ class Records:
 
 def find_record(
     run: Job, root: str | Path, wanted: Wanted | None, unrecorded: Mapping[str, Any] = {}
-) -> FinishedRun | OtherRun | None:
-    """A run's record, compared with its wanted config; None if it is not finished.
+) -> FinishedRun | DivergedRun | OtherRun | None:
+    """A run's record, compared with its wanted config; None if it neither finished nor diverged.
 
     Raises:
         DamagedRecord: it is not whole.
     """
     folder = run.folder(root)
-    record = read_finished(folder)
+    record = read_finished(folder) or read_diverged(folder)
     if record is None:
         return None
     if wanted is not None and (
         difference := config_difference(record.config, wanted(run), unrecorded)
     ):
         return OtherRun(run, folder, difference)
+    if isinstance(record, DivergedRecord):
+        return DivergedRun(run, record)
     return FinishedRun(run, record)
 
 
@@ -166,6 +181,8 @@ def read_runs(
             records.absent.append(run)
         elif isinstance(found, OtherRun):
             records.others.append(found)
+        elif isinstance(found, DivergedRun):
+            records.diverged.append(found)
         else:
             records.finished.append(found)
     return records
@@ -196,6 +213,15 @@ def read_series(
             f"root=…."
         )
     return read, [warning for records in read.values() for warning in records.warnings]
+
+
+def said_of_diverged(read: Iterable[Records]) -> list[str]:
+    """A warning for each run that diverged: where it counts, what is shown is without it."""
+    return [
+        f"{one}; what is shown is without it (with its folder deleted it is tried again)"
+        for records in read
+        for one in records.diverged
+    ]
 
 
 def _leave_out_other_data(read: Iterable[Records]) -> None:

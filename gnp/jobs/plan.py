@@ -3,6 +3,7 @@
 import heapq
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +21,12 @@ from gnp.jobs.work import Work, checkpoint_bytes, work_of
 from gnp.settings.gpus import GPUS, named_gpus
 from gnp.settings.job import JobSettings
 from gnp.settings.series import Series
+from gnp.tracking.diverged import read_diverged
 from gnp.tracking.reading import CHECKPOINT, DamagedRecord, read_metrics
 
-FINISHED, DAMAGED, FAILED, STARTED, MISSING = "finished", "damaged", "failed", "started", "missing"
+FINISHED, DIVERGED, DAMAGED, FAILED = "finished", "diverged", "damaged", "failed"
+STARTED, MISSING = "started", "missing"
+DONE = (FINISHED, DIVERGED)  # there is nothing left to do
 SCRIPT = "train.py: "  # its message begins with it
 IMAGES = ("train_images", "evaluation_images")  # of a summary
 LOG_BYTES, MESSAGE_LINES = 20_000, 10  # of the end of a log, where a message is looked for
@@ -112,7 +116,7 @@ class Plan:
 
     @property
     def left(self) -> list[PlannedRun]:
-        return [run for run in self.runs if run.state != FINISHED]
+        return [run for run in self.runs if run.state not in DONE]
 
     @property
     def cells(self) -> dict[Path, list[PlannedRun]]:
@@ -228,6 +232,7 @@ def plan_runs(
     costs: a run's place without its seed → what ``ask_costs`` says of it.
     """
     finished = {f.run for f in records.finished}
+    diverged = {one.run: one.record for one in records.diverged}
     damaged = {run: str(error) for run, error in records.damaged}
     work: dict[tuple[Path, int], Work] = {}
     planned = []
@@ -236,6 +241,8 @@ def plan_runs(
         cost, total = costs[cell], config["training"]["epochs"]
         if run in finished:
             state, epochs, why = FINISHED, total, ""
+        elif run in diverged:
+            state, epochs, why = DIVERGED, len(diverged[run].metrics), str(diverged[run])
         else:
             state, epochs, why = how_far(run.folder(root))
             if run in damaged:
@@ -249,7 +256,7 @@ def plan_runs(
                 state,
                 epochs,
                 whole=work[cell, 0],
-                left=Work() if run in finished else work[cell, epochs],
+                left=Work() if state in DONE else work[cell, epochs],
                 bytes=checkpoint_bytes(config, cost),
                 cost=cost,
                 precision=config["training"]["precision"],
@@ -261,7 +268,10 @@ def plan_runs(
 
 def how_far(folder: Path) -> tuple[str, int, str]:
     """Of a run that is not finished: its state, the epochs that it will not train again, and what
-    its last start said if it failed."""
+    its last start said if it failed, or its record if it diverged."""
+    with suppress(DamagedRecord, OSError):  # then it is told from the rest
+        if diverged := read_diverged(folder):
+            return DIVERGED, len(diverged.metrics), str(diverged)
     epochs = 0
     if (folder / CHECKPOINT).exists():
         try:

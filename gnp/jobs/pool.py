@@ -17,7 +17,7 @@ from pathlib import Path
 from gnp.cli import USAGE_ERROR
 from gnp.files import storing
 from gnp.jobs.child import SERVER_GONE, Child, start_server
-from gnp.jobs.finished import FinishedRun, OtherRun, find_record
+from gnp.jobs.finished import DivergedRun, FinishedRun, OtherRun, find_record
 from gnp.jobs.job import Job
 from gnp.jobs.slots import Slot
 from gnp.jobs.wanted import Wanted
@@ -34,10 +34,11 @@ LEAVE_SECONDS = 20
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that was not finished, and why."""
+    """A run that was not finished, and why. ``diverged``: its record says so."""
 
     run: Job
     reason: str
+    diverged: bool = False
 
     def __str__(self) -> str:
         return f"{self.run.path}: {self.reason}"
@@ -177,14 +178,17 @@ class Pool:
         self.active.append(Active(run, slot, process, now, script, log, log_before, lock))
 
     def _take_record(self, run: Job) -> bool:
-        """Whether the run has a finished record; then it is listed as finished, or as failed if
-        another job with other settings made it. A damaged one is none: a child mends it."""
+        """Whether the run has a record with an outcome; then it is listed as finished, or as failed
+        if it diverged, or if another job with other settings made it. A damaged one is none: a
+        child mends it."""
         try:
             found = find_record(run, self._root, self._wanted, unrecorded())
         except DamagedRecord:
             return False
         if isinstance(found, FinishedRun):
             self.finished.append((run, found.summary))
+        elif isinstance(found, DivergedRun):
+            self.failed.append(Failure(run, str(found.record), diverged=True))
         elif isinstance(found, OtherRun):
             self.failed.append(Failure(run, str(found)))
         return found is not None

@@ -1,11 +1,11 @@
 """What a table's and a study's results have in common."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from gnp.jobs.finished import FinishedRun
+from gnp.jobs.finished import DivergedRun, FinishedRun
 from gnp.jobs.job import Job
 from gnp.settings.series import Series
 from gnp.statistics import Statistic
@@ -13,11 +13,17 @@ from gnp.statistics import Statistic
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """Runs that differ in the seed alone, in the order of the seeds: those that are finished and
-    those that are missing."""
+    """Runs that differ in the seed alone, in the order of the seeds: those that are finished, those
+    that are missing, and those that diverged."""
 
     finished: list[FinishedRun]
     missing: list[Job]
+    diverged: list[DivergedRun] = field(default_factory=list, kw_only=True)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every run is finished."""
+        return not self.missing and not self.diverged
 
     @cached_property
     def errors(self) -> list[float]:
@@ -52,6 +58,10 @@ class SeriesResult:
     @property
     def missing(self) -> list[Job]:
         return [run for result in self.results for run in result.missing]
+
+    @property
+    def diverged(self) -> list[DivergedRun]:
+        return [one for result in self.results for one in result.diverged]
 
     @property
     def missing_commands(self) -> list[str]:

@@ -66,7 +66,8 @@ def reproduce(
 
     Raises:
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
-        RunsFailed: names the runs that failed. The others were trained and rendered.
+        RunsFailed: names the runs that failed, those apart that diverged: that is an outcome, and
+            ``render`` says what it means. The others were trained and rendered.
         RecordsLeftOut: records that were there could not be used.
         NoCluster: as ``submit``.
         StorageError: no run failed, but the outputs could not be written.
@@ -93,6 +94,7 @@ def reproduce(
     if left and not failed:
         print(f"{len(left)} runs are left to the processes that have them; the last one renders")
         return
+    failed = [failure for failure in failed if not failure.diverged]  # what is rendered says so
     complaints = [f"  {failure}" for failure in failed]
     warnings: Sequence[str] = ()
     try:
@@ -120,8 +122,10 @@ def train_missing(
     """Train what has no whole record, or with ``dry_run`` show its commands. Returns the failures,
     and the runs that were neither finished nor failed when it ended."""
     console = Console(soft_wrap=True, highlight=False)
-    done, missing = len(records.finished), set(records.missing)
-    line = f"{spec.title}: {len(runs)} runs, {done} finished in {how.root}"
+    finished, diverged = len(records.finished), len(records.diverged)
+    missing = set(records.missing)
+    line = f"{spec.title}: {len(runs)} runs, {finished} finished"
+    line += f", {diverged} diverged in {how.root}" if diverged else f" in {how.root}"
     console.print(wrapped(line, width_of(console)), markup=False)
     for _, error in records.damaged:
         console.print(f"{error}; it is made again", markup=False)
@@ -132,7 +136,7 @@ def train_missing(
     if how.dry_run or not left:
         return [], []
     slots = choose_slots(how.device, how.jobs)
-    with PoolProgress(console, done, len(runs)) as progress:
+    with PoolProgress(console, finished + diverged, len(runs)) as progress:
         preload = modules_of(_configs(left, wanted))
         pool = Pool(
             left,

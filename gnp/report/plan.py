@@ -13,8 +13,9 @@ from rich.text import Text
 from gnp.jobs import Job
 from gnp.jobs.plan import (
     DAMAGED,
+    DIVERGED,
+    DONE,
     FAILED,
-    FINISHED,
     MISSING,
     STARTED,
     Plan,
@@ -78,8 +79,8 @@ def cells_grid(plan: Plan) -> Grid:
 
 
 def _line(name: str, runs: Sequence[PlannedRun], of_one: str, plan: Plan, first: bool) -> Line:
-    done = sum(run.state == FINISHED for run in runs)
-    left = [run for run in runs if run.state != FINISHED]
+    done = sum(run.state in DONE for run in runs)
+    left = [run for run in runs if run.state not in DONE]
     entries = [f"{done}/{len(runs)}", of_one]
     for value, printed in (
         (sum(run.flops for run in left), amount),
@@ -93,7 +94,7 @@ def _line(name: str, runs: Sequence[PlannedRun], of_one: str, plan: Plan, first:
 
 def also_there(left: Sequence[PlannedRun]) -> str:
     """ "1 started (12 epochs), 1 failed": what is there and no finished run."""
-    counts = Counter(run.state for run in left if run.state not in (MISSING, FINISHED))
+    counts = Counter(run.state for run in left if run.state != MISSING)
     parts = []
     for state in (STARTED, FAILED, DAMAGED):
         epochs = sum(run.epochs for run in left if run.state == state)
@@ -128,7 +129,7 @@ def notes(plan: Plan, spec: Series, how: JobSettings) -> Iterator[str]:
     """What has to be read with the numbers."""
     left = plan.left
     for run in plan.runs:
-        if run.state in (FAILED, DAMAGED):
+        if run.state in (FAILED, DAMAGED, DIVERGED):
             yield f"{run.state}: {run.run.path}: {run.why}"
     if not left:
         yield "Nothing is left to do."

@@ -11,10 +11,20 @@ from pathlib import Path
 from markupsafe import Markup
 
 from gnp.files import end_of
-from gnp.jobs.plan import DAMAGED, FAILED, FINISHED, LOG_BYTES, MISSING, STARTED, how_far
+from gnp.jobs.plan import (
+    DAMAGED,
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    LOG_BYTES,
+    MISSING,
+    STARTED,
+    how_far,
+)
 from gnp.jobs.pool import LOG
 from gnp.report.numbers import MISSING as NOTHING
 from gnp.report.page import Column, Definition, Output, Part, Row, Section, Table, Text, link
+from gnp.tracking.diverged import DIVERGED as DIVERGED_FILE
 from gnp.tracking.reading import (
     CONFIG,
     ENVIRONMENT,
@@ -30,6 +40,7 @@ FILES = {
     "metrics": METRICS,
     "environment": ENVIRONMENT,
     "predictions": PREDICTIONS,
+    "diverged": DIVERGED_FILE,
     "log": LOG,
 }
 LOG_LINES = 15  # of its end
@@ -52,8 +63,8 @@ LABELS = 4  # columns that name a run
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run without a whole record. ``state``: "damaged", "failed", "started" or "missing"; ``why``
-    and ``log``: what it said at its end."""
+    """A run without a whole record of an end that has numbers. ``state``: "diverged", "damaged",
+    "failed", "started" or "missing"; ``why`` and ``log``: what it said at its end."""
 
     path: Path
     state: str
@@ -185,11 +196,11 @@ def troubles(runs: Sequence[Unfinished]) -> list[Section]:
     is nothing to say."""
     parts: list[Part] = []
     for run in sorted(runs, key=lambda run: run.state == STARTED):
-        if run.state in (FAILED, DAMAGED) or run.log:
-            done = f", {run.epochs} epochs behind it" if run.epochs else ""
+        if run.state in (FAILED, DAMAGED, DIVERGED) or run.log:
+            done = f", {run.epochs} epoch{'s' * (run.epochs != 1)} behind it" if run.epochs else ""
             why = f": {run.why}" if run.why else ""
             look = "note" if run.state == STARTED else "warning"
             parts.append(Text(f"{run.path} ({run.state}{done}){why}", look))
             if run.log:
                 parts.append(Output(f"End of the log of {run.path}", run.log))
-    return [Section("Runs that failed or were not finished", parts)] if parts else []
+    return [Section("Runs that failed, diverged or were not finished", parts)] if parts else []

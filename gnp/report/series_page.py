@@ -77,7 +77,7 @@ def _runs(result: SeriesResult, folder: Path) -> list[Section]:
     rows, left = [], []
     for one in result.results:
         rows += [finished_row(f.record, folder, environments) for f in one.finished]
-        for run in one.missing:
+        for run in [*one.missing, *(diverged.run for diverged in one.diverged)]:
             place = run.folder(result.root)
             there = unfinished(run.path, place)
             if (place / SUMMARY).exists():

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnp.jobs import SeedsResult, SeriesResult, Wanted, differences, read_series
+from gnp.jobs import (
+    SeedsResult,
+    SeriesResult,
+    Wanted,
+    differences,
+    read_series,
+    said_of_diverged,
+)
 from gnp.statistics import is_lowest
 from gnp.studies.grid import Point, Run, StudySpec
 
@@ -63,8 +70,9 @@ def collect(
     command = command or f"python scripts/parameter_study.py study={spec.name} root={root}"
     runs = {point: [spec.run(point, seed) for seed in spec.seeds] for point in spec.points()}
     read, warnings = read_series(runs, root, wanted, unrecorded)
+    warnings += said_of_diverged(read.values())
     points = {
-        point: PointResult(records.finished, records.missing, point)
+        point: PointResult(records.finished, records.missing, point, diverged=records.diverged)
         for point, records in read.items()
     }
     if wanted is None:

@@ -6,7 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gnp.jobs import FinishedRun, SeriesResult, Wanted, differences, read_series
+from gnp.jobs import (
+    FinishedRun,
+    SeriesResult,
+    Wanted,
+    differences,
+    read_series,
+    said_of_diverged,
+)
 from gnp.statistics.sequential import FIXED_SEEDS
 from gnp.statistics.verdict import Rule
 from gnp.tables.cell_result import CellResult
@@ -75,6 +82,7 @@ def collect(
         also_published |= published_table(part.also_published) if part.also_published else {}
     runs = {cell: [Run(cell, seed) for seed in spec.seeds_of(cell)] for cell in spec.cells()}
     read, warnings = read_series(runs, root, wanted, unrecorded)
+    warnings += said_of_diverged(read.values())
     cells = {}
     for cell, records in read.items():
         if wanted is None:
@@ -88,6 +96,7 @@ def collect(
             spec.error_of,
             tuple(_judged(f, warnings) for f in records.finished),
             also_published.get(key),
+            diverged=records.diverged,
         )
     return TableResult(spec, root, warnings, command, cells, rule)
 

@@ -44,7 +44,7 @@ class Seeds:
         if not self._until_decided:
             return []
         table = collect(self.spec, self._root, None, wanted, unrecorded(), self.rule)
-        if table.missing:  # they failed, or other processes have them
+        if table.missing or table.diverged:  # or they failed, or other processes have them
             return []
         counts = counts_after(table, self._all)
         if all(counts[cell] == len(self.spec.seeds_of(cell)) for cell in counts):

@@ -172,7 +172,7 @@ def _parsed_once(text: str) -> Any:
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """The summary, whose own numbers are possible; ``read_finished`` compares it with the rest."""
-    summary = _json_of(folder / SUMMARY)
+    summary = json_of(folder / SUMMARY)
     if summary is None:
         return None
     if not isinstance(summary, dict):
@@ -186,7 +186,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 
 def read_environments(folder: Path) -> list[dict[str, Any]]:
     """An entry for each start of the run."""
-    starts = _json_of(folder / ENVIRONMENT)
+    starts = json_of(folder / ENVIRONMENT)
     if starts is None:
         return []
     if not isinstance(starts, list) or not all(isinstance(s, dict) for s in starts):
@@ -333,7 +333,8 @@ def _is_integer(value: Any) -> bool:
 # ---------------------------------------------------------------------- bytes
 
 
-def _json_of(path: Path) -> Any:
+def json_of(path: Path) -> Any:
+    """A file's JSON, or None if there is no such file."""
     text = text_of(path)
     if text is None:
         return None

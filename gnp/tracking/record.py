@@ -7,6 +7,7 @@
     predictions.npz    what the last epoch's network says of each evaluated image
     summary.json       written last, atomically: it exists only for a finished run, and has the
                        checksums of the other files
+    diverged.json      in its place where the loss became NaN or infinite
 
 This is the side that writes; ``gnp.tracking.reading`` reads and proves, and so may anything else.
 """
@@ -31,6 +32,7 @@ from gnp.files import (
 )
 from gnp.tracking.checksums import checksum_of, file_checksum, with_checksum
 from gnp.tracking.compare import PLACES, config_difference, config_hash, without
+from gnp.tracking.diverged import DIVERGED, outcome_of
 from gnp.tracking.lock import LOCK_NAME, holder, inherited_lock, lock_patiently
 from gnp.tracking.reading import (
     CHECKPOINT,
@@ -155,6 +157,8 @@ class RunRecord:
             log.warning("%s: the code has changed since this run's last start", self.folder)
         if os.path.lexists(self.folder / SUMMARY):  # of a record that was not whole
             put_aside(self.folder / SUMMARY)
+        with storing(self.folder / DIVERGED):
+            (self.folder / DIVERGED).unlink(missing_ok=True)  # it is tried again
         if not self._config_is_there:
             self._write(CONFIG, self._text.encode())
         proof = {"schema": SCHEMA, "config": self.config_hash, "data": data}
@@ -211,6 +215,13 @@ class RunRecord:
         self.check_place()  # a large checkpoint is read for long
         write_json(self.folder / SUMMARY, whole, make_folder=False)
         return whole
+
+    def diverge(self, epoch: int, reason: str) -> None:
+        """Record that the loss became NaN or infinite in this epoch: an outcome, which nobody makes
+        again but who starts the run itself."""
+        self.check_place()
+        outcome = outcome_of(self.folder, epoch, reason)
+        write_json(self.folder / DIVERGED, outcome, make_folder=False)
 
     def add_predictions(self, summary: Mapping[str, Any], predictions: bytes) -> None:
         """Put predictions into a finished record that has none. The summary, whose numbers stay,

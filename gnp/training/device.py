@@ -48,9 +48,15 @@ def device_name(device: torch.device) -> str:
 
 
 def _check_backend(name: str | None) -> None:
-    if name is not None and name not in (known := torch._dynamo.list_backends(exclude_tags=())):
+    if name == "cudagraphs":  # seen on an H200, with torch 2.11
         raise ConfigError(
-            f"runtime.compile={name}: torch.compile has no such backend; it has {', '.join(known)}"
+            "runtime.compile=cudagraphs: its graphs overwrite what a pass returned before the step "
+            "has read it; use inductor"
+        )
+    if name is not None and name not in (known := torch._dynamo.list_backends(exclude_tags=())):
+        usable = ", ".join(sorted({*known} - {"cudagraphs"}))
+        raise ConfigError(
+            f"runtime.compile={name}: torch.compile has no such backend; it has {usable}"
         )
 
 

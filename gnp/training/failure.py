@@ -30,5 +30,6 @@ def diverged(config: Config, folder: Path, epoch: int, error: Exception) -> Trai
     return TrainingFailed(
         f"{folder}, epoch {epoch}: {error}. Try {', or '.join(advice)}. Epochs "
         f"before it are kept; a changed setting needs a new method=… name or that folder "
-        f"deleted."
+        f"deleted. This command tries again from the last of them; a table, a study or a tuning "
+        f"does not."
     )

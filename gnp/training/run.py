@@ -211,6 +211,8 @@ class _Run:
             trained = time.perf_counter() - started
             evaluated = self._evaluation(epoch)
         except NonFiniteLoss as error:
+            if self.processes.main:
+                self.record.diverge(epoch, str(error))
             raise diverged(self.config, self.folder, epoch, error) from error
         return {
             "epoch": epoch,

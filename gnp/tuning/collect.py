@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from gnp.jobs import (
-    FinishedRun,
     Job,
     Records,
     SeedsResult,
@@ -39,11 +38,11 @@ class TrialResult(HeldOut):
 
     @property
     def seeds(self) -> int:
-        return len(self.finished) + len(self.missing)
+        return len(self.finished) + len(self.missing) + len(self.diverged)
 
     @property
     def whole_finalist(self) -> bool:
-        return self.final and not self.missing
+        return self.final and self.whole
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class TuningResult(SeriesResult):
         """The trials of a method whose first seeds are all finished, the chosen one first: whole
         finalists by all their seeds, then the others by the first ones. Where two are equal, the
         earlier trial comes first."""
-        tried = [result for result in self.trials[method] if not result.first.missing]
+        tried = [result for result in self.trials[method] if result.first.whole]
         return sorted(tried, key=self._place)
 
     @cached_property
@@ -119,21 +118,29 @@ def collect(
     first = {trial: _of_seeds(read[trial], spec.seeds) for trial in trials}
     results = {}
     for method, its in spec.trials_of.items():
-        tried = [trial for trial in its if not first[trial].missing]
+        tried = [trial for trial in its if first[trial].whole]
         tried.sort(key=lambda trial: merit(first[trial], spec.choose))
         final = set(tried[: spec.finalists])
         results[method] = [
-            TrialResult(*_sorted_out(read[t], spec.seeds_of(t in final)), t, first[t], t in final)
+            TrialResult(
+                **_sorted_out(read[t], spec.seeds_of(t in final)),
+                trial=t,
+                first=first[t],
+                final=t in final,
+            )
             for t in its
         ]
     return TuningResult(spec, root, warnings, command, results)
 
 
 def _of_seeds(records: Records, seeds: Collection[int]) -> HeldOut:
-    return HeldOut(*_sorted_out(records, seeds))
+    return HeldOut(**_sorted_out(records, seeds))
 
 
-def _sorted_out(records: Records, seeds: Collection[int]) -> tuple[list[FinishedRun], list[Job]]:
-    """Those of the seeds that are finished, and those that are missing."""
-    finished = [f for f in records.finished if f.run.seed in seeds]
-    return finished, [run for run in records.missing if run.seed in seeds]
+def _sorted_out(records: Records, seeds: Collection[int]) -> dict[str, list[Any]]:
+    """Those of the seeds, as a ``HeldOut`` has them."""
+    return {
+        "finished": [f for f in records.finished if f.run.seed in seeds],
+        "missing": [run for run in records.missing if run.seed in seeds],
+        "diverged": [one for one in records.diverged if one.run.seed in seeds],
+    }

@@ -50,7 +50,7 @@ def make_grids(tuning: TuningResult, longest: int | None = None) -> list[Grid]:
 
 def _grid(tuning: TuningResult, folder: str, label: str, longest: int | None) -> Grid:
     ranked = tuning.ranked(folder)
-    unfinished = [result for result in tuning.trials[folder] if result.first.missing]
+    unfinished = [result for result in tuning.trials[folder] if not result.first.whole]
     names = [name for name in NAMES if name in dict(tuning.trials[folder][0].trial.values)]
     lines = [_line(tuning, result, names) for result in [*ranked, *unfinished][:longest]]
     headers = [f"{label}, trial", *names, "validation error", "loss", "fit"]
@@ -63,6 +63,8 @@ def _line(tuning: TuningResult, result: TrialResult, names: list[str]) -> Line:
     loss = MISSING if result.loss is None else f"{result.loss.mean:.3f}"
     fit = MISSING if result.fit is None else f"{result.fit.mean:.2f}"
     error = format_statistic(result.error, result.seeds)
+    if result.error is None and result.diverged:
+        error = "diverged"
     entries = [Entry(starred(error, best)), Entry(loss), Entry(fit)]
     return Line([str(result.trial.index), *(number(values[name]) for name in names)], entries)
 
@@ -110,15 +112,18 @@ def _methods(tuning: TuningResult) -> list:
 
 
 def _unfinished(tuning: TuningResult) -> list[str]:
-    """A trial that diverges never finishes: the choice goes on without it, and says so."""
-    counts, finals = {}, {}
+    """Trials without all of their seeds: the choice goes on without them, and says so."""
+    counts, diverged, finals = {}, {}, {}
     for method in _methods(tuning):
         results = tuning.trials[method.folder]
         counts[method.label] = sum(bool(result.first.missing) for result in results)
+        diverged[method.label] = sum(bool(result.first.diverged) for result in results)
         finals[method.label] = sum(result.final and not result.whole_finalist for result in results)
     lines = []
     if what := _listed(counts, tuning.spec.trials):
         lines.append(f"Not finished, and not chosen from: {what}.")
+    if what := _listed(diverged, tuning.spec.trials):
+        lines.append(f"Diverged (the loss became NaN or infinite), and not chosen from: {what}.")
     if what := _listed(finals, tuning.spec.finalists):
         lines.append(
             f"Without all of its final seeds: {what}. What is chosen is the best of the others, or "

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnp.errors import UserError
-from gnp.jobs import FinishedRun, SeedsResult, SeriesResult, Wanted, read_series
+from gnp.jobs import (
+    FinishedRun,
+    SeedsResult,
+    SeriesResult,
+    Wanted,
+    read_series,
+    said_of_diverged,
+)
 from gnp.studies.grid import Point, Run
 from gnp.studies.why.spec import Measurement, WhySpec
 from gnp.studies.why.store import Store
@@ -88,7 +95,11 @@ def collect(
     """
     runs = {point: [spec.run(point, seed) for seed in spec.seeds] for point in spec.points()}
     read, warnings = read_series(runs, root, wanted, unrecorded)
-    points = {point: SeedsResult(its.finished, its.missing) for point, its in read.items()}
+    warnings += said_of_diverged(read.values())
+    points = {
+        point: SeedsResult(its.finished, its.missing, diverged=its.diverged)
+        for point, its in read.items()
+    }
     finished = {f.run: f for its in read.values() for f in its.finished}
     store, measures = Store(folder_of(root, spec)), None
     entries: dict[Measurement, dict[str, Any]] = {}
