@@ -141,10 +141,14 @@ def test_published_pages_were_checked_in_a_browser_and_nothing_was_found():
 
 def test_the_index_has_every_run_and_every_page():
     page = tree(RESULTS / "index.html")
-    places = {path.parent.relative_to(RESULTS) for path in RESULTS.glob("runs/**/summary.json")}
+    outcomes = [
+        path.relative_to(RESULTS)
+        for name in ("summary.json", "diverged.json")
+        for path in RESULTS.glob(f"runs/**/{name}")
+    ]
     links = {PurePath(unquote(a.attrib["href"])) for a in page.iter("a")}
-    assert len(rows(table_of(page, "Runs"))) == len(places)
-    assert {place / "summary.json" for place in places} <= links
+    assert len(rows(table_of(page, "Runs"))) == len(outcomes)
+    assert {*outcomes} <= links
     assert {page.relative_to(RESULTS) for page in pages()[1:]} <= links
 
 
