@@ -218,7 +218,8 @@ def read_series(
 def said_of_diverged(read: Iterable[Records]) -> list[str]:
     """A warning for each run that diverged: where it counts, what is shown is without it."""
     return [
-        f"{one}; what is shown is without it (with its folder deleted it is tried again)"
+        f"{one}; what is shown is without it. Its log says what to try; with its folder deleted it "
+        f"is tried again"
         for records in read
         for one in records.diverged
     ]

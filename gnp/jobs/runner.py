@@ -66,8 +66,8 @@ def reproduce(
 
     Raises:
         ConfigError, SeriesMismatch: as ``check_records``; nothing was started.
-        RunsFailed: names the runs that failed, those apart that diverged: that is an outcome, and
-            ``render`` says what it means. The others were trained and rendered.
+        RunsFailed: names the runs that failed (without ``fail_fast`` those apart that diverged,
+            which is an outcome that ``render`` speaks of). The others were trained and rendered.
         RecordsLeftOut: records that were there could not be used.
         NoCluster: as ``submit``.
         StorageError: no run failed, but the outputs could not be written.
@@ -94,7 +94,9 @@ def reproduce(
     if left and not failed:
         print(f"{len(left)} runs are left to the processes that have them; the last one renders")
         return
-    failed = [failure for failure in failed if not failure.diverged]  # what is rendered says so
+    if not how.fail_fast:  # else it stopped the others
+        # An outcome, which what is rendered says.
+        failed = [failure for failure in failed if not failure.diverged]
     complaints = [f"  {failure}" for failure in failed]
     warnings: Sequence[str] = ()
     try:
