@@ -1314,8 +1314,8 @@ READING = [
         ),
         (
             "a record may lie in another run's place",
-            "if folder.absolute().parts[-len(place.parts) :] != place.parts:",
-            "if False:",
+            "return folder.absolute().parts[-len(place.parts) :] == place.parts",
+            "return True",
         ),
         (
             "fewer epochs than the config's are enough",
@@ -2761,7 +2761,7 @@ TUNED = [
          "record = read_finished(folder)",
          "tests/test_tables.py::test_what_diverged_is_warned_of_and_no_missing_run"),
         ("a record of divergence is believed unread", "gnp/tracking/diverged.py",
-         "if checksum_at(folder / name) != checksum:", "if False:",
+         'prove_files(folder, outcome["files"], DIVERGED)', "pass",
          "tests/test_tables.py::test_what_diverged_is_warned_of_and_no_missing_run"),
         ("the record of divergence outlives it", "gnp/tracking/record.py",
          "(self.folder / DIVERGED).unlink(missing_ok=True)  # it is tried again", "pass",

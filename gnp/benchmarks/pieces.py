@@ -73,11 +73,11 @@ class Pieces:
         Args:
             only: names of pieces, or of folders of some; none: all.
         """
-        starts = [f"{name}/" for name in only]
-        for name, start in zip(only, starts, strict=True):
-            if not any(f"{piece.name}/".startswith(start) for piece in self.pieces):
+        for name in only:
+            if not any(f"{piece.name}/".startswith(f"{name}/") for piece in self.pieces):
                 raise UserError(f"there is no piece {name!r}; --list shows them")
-        chosen = [p for p in self.pieces if not only or f"{p.name}/".startswith(tuple(starts))]
+        starts = tuple(f"{name}/" for name in only) or ("",)
+        chosen = [piece for piece in self.pieces if f"{piece.name}/".startswith(starts)]
         return [piece for piece in chosen if self.record(piece.name) is None]
 
     def run(self, limit: float, only: Sequence[str] = ()) -> None:

@@ -4,23 +4,24 @@ diverged.json      epoch, reason, and the checksums of the other files; a new st
                    removes it
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gnp.settings import path_of
 from gnp.tracking.checksums import file_checksum, fits_its_checksum, with_checksum
-from gnp.tracking.compare import config_hash
-from gnp.tracking.damage import DamagedRecord, checksum_at
+from gnp.tracking.damage import DamagedRecord
 from gnp.tracking.reading import (
     CONFIG,
     ENVIRONMENT,
-    IDENTITY,
     METRICS,
     SCHEMA,
+    config_there,
+    identity_of,
     json_of,
-    read_config,
+    lies_at,
+    prove_files,
+    prove_starts,
     read_environments,
     read_metrics,
 )
@@ -63,24 +64,11 @@ def read_diverged(folder: Path) -> DivergedRecord | None:
         return None
     if not isinstance(outcome, dict) or not fits_its_checksum(outcome):
         raise DamagedRecord(path, "it does not fit its own checksum")
-    for name, checksum in outcome["files"].items():
-        if not (folder / name).exists():
-            raise DamagedRecord(folder / name, "it is missing")
-        if checksum_at(folder / name) != checksum:
-            raise DamagedRecord(folder / name, f"it is not the one that {DIVERGED} was written for")
-    config = read_config(folder)
-    if config is None:
-        raise DamagedRecord(folder / CONFIG, "it is missing")
-    place = _place(config)
-    if folder.absolute().parts[-len(place.parts) :] != place.parts:
+    prove_files(folder, outcome["files"], DIVERGED)
+    config = config_there(folder)
+    place = path_of(*identity_of(config).values())
+    if not lies_at(folder, place):
         raise DamagedRecord(folder / CONFIG, f"it is of the run {place}, which does not lie here")
-    ours = config_hash(config)
-    if any(start.get("config", ours) != ours for start in read_environments(folder)):
-        raise DamagedRecord(folder / CONFIG, f"{ENVIRONMENT} is of a run with another config")
+    prove_starts(folder, config, read_environments(folder))
     metrics = read_metrics(folder)
     return DivergedRecord(folder, config, metrics, outcome["epoch"], outcome["reason"])
-
-
-def _place(config: Mapping[str, Any]) -> Path:
-    values = [config.get(key) for key in IDENTITY]
-    return path_of(*(v.get("name") if isinstance(v, Mapping) else v for v in values))

@@ -120,24 +120,58 @@ def _read_and_proven(folder: Path) -> FinishedRecord | None:
     summary = read_summary(folder)
     if summary is None:
         return None
-    for name, checksum in summary.get("files", {}).items():
+    prove_files(folder, summary.get("files", {}), SUMMARY)
+    config = config_there(folder)
+    metrics, environments = read_metrics(folder, whole=True), read_environments(folder)
+    for name, reason in _contradictions(folder, summary, config, metrics):
+        raise DamagedRecord(folder / name, reason)
+    prove_starts(folder, config, environments)
+    return FinishedRecord(folder, config, environments, metrics, summary)
+
+
+def prove_files(folder: Path, files: Mapping[str, str], outcome: str) -> None:
+    """Raise DamagedRecord if one of a record's files is missing or is not what its checksum says.
+
+    Args:
+        files: their checksums, by their names.
+        outcome: the file that has these.
+    """
+    for name, checksum in files.items():
         if not (folder / name).exists():
             if name == CHECKPOINT:  # may go when its run is finished: no number is read from it
                 continue
             raise DamagedRecord(folder / name, "it is missing")
         if name != CHECKPOINT and checksum_at(folder / name) != checksum:
-            raise DamagedRecord(folder / name, f"it is not the one that {SUMMARY} was written for")
-    config = read_config(folder)
-    if config is None:
-        raise DamagedRecord(folder / CONFIG, "it is missing")
-    metrics, environments = read_metrics(folder, whole=True), read_environments(folder)
-    for name, reason in _contradictions(folder, summary, config, metrics):
-        raise DamagedRecord(folder / name, reason)
+            raise DamagedRecord(folder / name, f"it is not the one that {outcome} was written for")
+
+
+def prove_starts(
+    folder: Path, config: Mapping[str, Any], environments: list[dict[str, Any]]
+) -> None:
+    """Raise DamagedRecord if a start of the run had another config."""
     ours = config_hash(config)
     for start in environments:
         if start.get("config", ours) != ours:
             raise DamagedRecord(folder / CONFIG, f"{ENVIRONMENT} is of a run with another config")
-    return FinishedRecord(folder, config, environments, metrics, summary)
+
+
+def lies_at(folder: Path, place: Path) -> bool:
+    """Whether a run's folder is that of this run below "runs"."""
+    return folder.absolute().parts[-len(place.parts) :] == place.parts
+
+
+def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Which run a config is of: what ``path_of`` takes, in its order."""
+    values = {key: config.get(key) for key in IDENTITY}
+    return {k: v.get("name") if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def config_there(folder: Path) -> dict[str, Any]:
+    """``read_config`` of a record that has to have one."""
+    config = read_config(folder)
+    if config is None:
+        raise DamagedRecord(folder / CONFIG, "it is missing")
+    return config
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -238,14 +272,11 @@ def _contradictions(
     metrics: list[dict[str, Any]],
 ) -> Iterator[tuple[str, str]]:
     """(file, what is wrong with it) for what the files of one record cannot say together."""
-    for key in IDENTITY:
-        recorded = config.get(key)
-        if isinstance(recorded, Mapping):
-            recorded = recorded.get("name")
+    for key, recorded in identity_of(config).items():
         if recorded != summary[key]:
             yield SUMMARY, f"it is of {key} {summary[key]}, {CONFIG} of {recorded}"
     place = path_of(*(summary[key] for key in IDENTITY))
-    if folder.absolute().parts[-len(place.parts) :] != place.parts:
+    if not lies_at(folder, place):
         yield SUMMARY, f"it is of the run {place}, which does not lie here"
     training = config.get("training")
     epochs = training.get("epochs") if isinstance(training, Mapping) else None
