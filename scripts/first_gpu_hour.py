@@ -56,7 +56,7 @@ def main() -> int:
         "--cell-minutes", type=float, default=12, help="of the cell's three runs (default 12)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=7, help="measurements of each step (default 7)"
+        "--rounds", type=int, default=7, help="measurements of a step, without --toy (default 7)"
     )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default cuda)")
     parser.add_argument("--toy", action="store_true", help="tiny networks: does it run?")

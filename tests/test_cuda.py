@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from gnp.benchmarks.training_step import compose_run
 from gnp.data.loader import Normalise
-from gnp.training.build import build_model, build_optimizer
+from gnp.training.build import build_augmentation, build_model, build_optimizer
 from gnp.training.loop import BatchPasses
 from gnp.training.run import folder_of, run
 
@@ -47,11 +47,11 @@ class DrawnOnTheCpu(TorchFunctionMode):
         return function(*args, **kwargs).to(device)
 
 
-def fixed_batches(count, size=16, dtype=torch.float64):
+def fixed_batches(count, size=16):
     generator = torch.Generator().manual_seed(1)
     return [
         (
-            torch.randn(size, 3, 32, 32, generator=generator).to(dtype),
+            torch.randn(size, 3, 32, 32, generator=generator).double(),
             torch.randint(10, (size,), generator=generator),
         )
         for _ in range(count)
@@ -116,7 +116,7 @@ def test_a_networks_outputs_and_gradients_are_the_cpus(network):
 
 def augmented(settings, device):
     """An epoch's AutoAugment and a batch of it: uint8 images, float images, targets."""
-    chosen = augmentation_of(settings)
+    chosen = build_augmentation(compose_run([*SETTINGS, *settings]))
     images = torch.randint(
         256, (64, 3, 32, 32), generator=torch.Generator().manual_seed(2), dtype=torch.uint8
     )
@@ -130,15 +130,9 @@ def augmented(settings, device):
     return whole, batch, targets
 
 
-def augmentation_of(settings):
-    from gnp.data import Augmentation
-
-    return Augmentation(compose_run([*SETTINGS, *settings]).augmentation)
-
-
 @pytest.mark.parametrize(
     "settings",
-    [*([f"augmentation={name}"] for name in AUGMENTATIONS)]
+    [[f"augmentation={name}"] for name in AUGMENTATIONS]
     + [["augmentation=cutmix", *mixture] for mixture in MIXTURES],
     ids=" ".join,
 )

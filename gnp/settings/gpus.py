@@ -12,7 +12,7 @@ from gnp.settings.messages import suggest
 
 # What part of the peak training reaches, by the kind of numbers: assumptions. On an H200
 # (results/gpu) WRN-28-10 reached 0.31 in tf32 and in bf16 (0.38 compiled), VGG16-BN 0.13 in tf32,
-# ViT-Ti 0.28 in fp32, Shake-Shake 0.18 in bf16, and PyramidNet-272, which waits for the host, 0.02.
+# ViT-Ti 0.28 in fp32, Shake-Shake 0.18 in bf16, and PyramidNet-272, of many small layers, 0.02.
 # On tensor cores it is what the README of KellerJordan/cifar10-airbench says of an A100, 16 bits: a
 # standard training of ResNet-18 is 32.3 PFLOP in 7 minutes, 0.25 of the peak; its tuned ones reach
 # 0.3 to 0.45. Without them matrix products take nearly all of the time, and reach more of it.
