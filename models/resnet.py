@@ -26,6 +26,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class Projection(nn.Conv2d):
+    """1×1 convolution without bias: a shortcut that changes the number of channels.
+
+    Shape: (N, in_channels, H, W) → (N, out_channels, H/stride, W/stride).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        super().__init__(in_channels, out_channels, 1, stride, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.stride != (1, 1) and self.in_channels < 16:
+            # The same numbers, without the strided 1×1 convolution whose weight gradient oneDNN
+            # (3.12 at least) writes past its workspace on CPUs, channels last, at fewer channels
+            # than a vector holds (8 with AVX2, 16 with AVX-512): a crash, a hang or a wrong
+            # gradient (https://github.com/uxlfoundation/oneDNN/issues/6035).
+            input = input[:, :, :: self.stride[0], :: self.stride[1]]
+            return F.conv2d(input, self.weight)
+        return super().forward(input)
+
+
 class Block(nn.Module):
     """Basic block: (3×3 convolution, BN, ReLU), (3×3 convolution, BN), plus the shortcut, ReLU.
 
@@ -46,7 +66,7 @@ class Block(nn.Module):
         self.stride, self.new_channels = stride, out_channels - in_channels
         self.downsample = None
         if projection and (stride != 1 or self.new_channels):
-            conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            conv = Projection(in_channels, out_channels, stride)
             self.downsample = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:

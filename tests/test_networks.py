@@ -12,7 +12,7 @@ from torch import nn
 from models import VGG, PyramidNet, ShakeShakeNet, WideResNet
 from models.layers import SameConv2d, pool_and_pad
 from models.pyramidnet import ShakeDrop
-from models.resnet import CIFARResNet, ResNet18
+from models.resnet import CIFARResNet, Projection, ResNet18
 from models.shake_shake import TwoPathShortcut
 from models.timm_model import timm_model
 from models.vit import vit
@@ -381,6 +381,27 @@ def test_resnet_18_is_torchvisions_but_for_the_stem():
     for model in (ours, theirs):  # with the running statistics of that pass
         model.eval()
     torch.testing.assert_close(ours(images), theirs(images))
+
+
+@pytest.mark.parametrize("channels", [3, 4, 8, 12, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_projections_gradients_are_their_formulas(channels, stride):
+    # Strided 1×1 convolutions of few channels are what oneDNN gets wrong, or dies of.
+    conv = Projection(channels, 2 * channels, stride).to(memory_format=torch.channels_last)
+    for _ in range(20):
+        images = torch.randn(4, channels, 32, 32).contiguous(memory_format=torch.channels_last)
+        out = conv(images.requires_grad_())
+        above = torch.randn_like(out)
+        got = torch.autograd.grad(out, (conv.weight, images), above)
+        seen, above = images[:, :, ::stride, ::stride].double(), above.double()
+        weight = conv.weight[:, :, 0, 0].double()
+        of_images = torch.zeros(images.shape, dtype=torch.float64)
+        of_images[:, :, ::stride, ::stride] = torch.einsum("nohw,oc->nchw", above, weight)
+        of_weight = torch.einsum("nohw,nchw->oc", above, seen)[:, :, None, None]
+        expected = torch.einsum("nchw,oc->nohw", seen, weight)
+        torch.testing.assert_close(out.double(), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(got[0].double(), of_weight, rtol=0, atol=1e-3)
+        torch.testing.assert_close(got[1].double(), of_images, rtol=0, atol=1e-5)
 
 
 def test_a_cifar_resnet_is_its_formula():
