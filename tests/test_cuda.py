@@ -4,6 +4,7 @@ What waits for the device there is asked in test_no_waiting.py and test_training
 
 import json
 from contextlib import nullcontext
+from itertools import islice
 
 import pytest
 import torch
@@ -15,8 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from gnp.benchmarks.training_step import compose_run
 from gnp.data.loader import Normalise
-from gnp.training.build import build_augmentation, build_model, build_optimizer
-from gnp.training.loop import BatchPasses
+from gnp.training.build import (
+    build_augmentation,
+    build_model,
+    build_optimizer,
+    build_schedules,
+)
+from gnp.training.ema import evaluated_network
+from gnp.training.loop import train_epoch
 from gnp.training.run import folder_of, run
 
 pytestmark = pytest.mark.cuda
@@ -62,30 +69,31 @@ def relative_distance(one, other):
     return ((one.cpu() - other.cpu()).norm() / other.cpu().norm()).item()
 
 
-def weights_after(config, device, steps):
-    """All weights and statistics after some steps in float64, on that device, as one vector."""
+def weights_after(config, device, epochs=2, steps=2):
+    """All evaluated weights and statistics after a training in float64, on that device, as one
+    vector."""
     torch.manual_seed(0)
     layout = torch.contiguous_format if device == CPU else torch.channels_last
-    model = build_model(config).double().to(device, memory_format=layout).train()
+    model = build_model(config).double().to(device, memory_format=layout)
     optimizer = build_optimizer(config, model, device)
-    smoothing, size = config.training.label_smoothing, config.training.sharpness_batch
-    for images, labels in fixed_batches(steps):
-        images, labels = images.to(device), labels.to(device)
-        split = size or len(images)
-        pieces = list(zip(images.split(split), labels.split(split), strict=True))
-        passes = BatchPasses(model, optimizer, pieces, nullcontext, smoothing)
-        every = config.optimizer.reference_every
-        references = passes.closures(every) if every > 1 else None
-        optimizer.step(passes.closures(), references)
-    optimizer.eval()
-    tensors = [t.flatten() for t in model.state_dict().values() if t.is_floating_point()]
-    return torch.cat(tensors)
+    schedules = build_schedules(config, optimizer, steps)
+    evaluated = evaluated_network(config, model, model, optimizer)
+    training, seen = config.training, iter(fixed_batches(epochs * steps))
+    for _ in range(epochs):
+        there = ((i.to(device), labels.to(device)) for i, labels in islice(seen, steps))
+        train_epoch(
+            model, optimizer, schedules, there, device, nullcontext,
+            label_smoothing=training.label_smoothing, sharpness_batch=training.sharpness_batch,
+            reference_every=config.optimizer.reference_every, after_step=evaluated.after_step,
+        )  # fmt: skip
+    state = evaluated.network.state_dict().values()
+    return torch.cat([t.flatten() for t in state if t.is_floating_point()])
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_update_is_the_cpus(method):
-    config = compose_run([*SETTINGS, "optimizer=gnp", *METHODS[method]])
-    ours, theirs = (weights_after(config, device, steps=4) for device in (CUDA, CPU))
+    config = compose_run([*SETTINGS, "training.epochs=2", "optimizer=gnp", *METHODS[method]])
+    ours, theirs = (weights_after(config, device) for device in (CUDA, CPU))
     # The loss is made of float32 logits, and Adam divides by gradients of their rounding's size. On
     # an H200: 1.4e-9 at most, with AdamW 2.5e-6.
     adam = "base=adamw" in METHODS[method] or "optimizer=adamw" in METHODS[method]

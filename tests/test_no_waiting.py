@@ -35,7 +35,7 @@ METHODS = {
     "both": ["optimizer.reference_fraction=0.25", "optimizer.direction_every=2"],
     "unit and kept": ["optimizer.normalize_reference=true", "optimizer.direction_every=2"],
     "m-sharpness": ["training.sharpness_batch=4"],
-    "clipping": ["training.max_grad_norm=1.0"],
+    "clipping": ["training.max_grad_norm=0.1"],
     "decay in the loss": ["optimizer.weight_decay_in=loss"],
     "apart from norms": ["optimizer.decay_norms_and_biases=false"],
     "statistics of both": ["optimizer.batch_statistics=both", "optimizer.replay_draws=false"],
