@@ -43,6 +43,7 @@ from gnp.settings import RuntimeSettings
 from gnp.training.device import prepare_device
 
 IMPORTS = ["gnp.benchmarks.gpu_hour"]
+ROUNDS = 7
 
 
 def main() -> int:
@@ -56,7 +57,10 @@ def main() -> int:
         "--cell-minutes", type=float, default=12, help="of the cell's three runs (default 12)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=7, help="measurements of a step, without --toy (default 7)"
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help=f"measurements of a step, without --toy (default {ROUNDS})",
     )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default cuda)")
     parser.add_argument("--toy", action="store_true", help="tiny networks: does it run?")
@@ -80,6 +84,8 @@ def main() -> int:
     command = f"python scripts/first_gpu_hour.py --device {arguments.device}"
     if arguments.toy:
         command += " --toy"
+    elif arguments.rounds != ROUNDS:
+        command += f" --rounds {arguments.rounds}"
     try:
         work.run(60 * arguments.limit_minutes, arguments.only)
     finally:

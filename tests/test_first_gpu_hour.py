@@ -31,7 +31,7 @@ def step(plain, gnp, name="fp32-eager-channels_last"):
     }
     precision = name.split("-")[0]
     settings = [f"training.precision={precision}", f"of={name}"]
-    sizes = {"batch_size": 8, "first_step": 2.0}
+    sizes = {"batch_size": 8, "rounds": 3, "first_step": 2.0}
     return {"device": "a GPU", "settings": settings, **sizes, "methods": methods}
 
 
@@ -132,7 +132,7 @@ def test_the_pages_show_what_was_measured_and_what_failed(tmp_path):
         "# The first hour on a GPU",
         "Made by `python x`; 2 pieces are missing yet.",
         "22 passed",
-        "| vgg16 | 8 | fp32-eager-channels_last | 2,000 | 2.00 | 2.00 | 2.0 | 5 | 5 | 5 |",
+        "| vgg16 | 8 | fp32-eager-channels_last | 3 | 2,000 | 2.00 | 2.00 | 2.0 | 5 | 5 | 5 |",
         "| vgg16 |  | bf16-eager-contiguous | failed: no \\| memory |",
         "| basic | 900,000 | 30,000 | 30.0 | 16 |",
     ):

@@ -45,9 +45,9 @@ def write_report(folder: Path, command: str, missing: int) -> list[Path]:
         f"Tests that need a GPU: {_said(tests, 'pytest')}",
         "## A training step",
         "Images a second of the plain base, ratios of SAM's and GNP's step to the plain one of the "
-        "same round (medians), first step in seconds, MB above the resting state at the peak. "
-        "(A third party's logs have 1.80 end to end for SAM on a ResNet-18 of CIFAR's size; this "
-        "one is timm's, whose first layers are ImageNet's.)",
+        "same round (medians of so many), first step in seconds, MB above the resting state at the "
+        "peak. (A third party's logs have 1.80 end to end for SAM on a ResNet-18 of CIFAR's "
+        "size; this one is timm's, whose first layers are ImageNet's.)",
         markdown_table(STEP_HEAD, _step_rows(steps)),
         "## The fastest settings",
         markdown_table(["network", "settings", "GNP, images/s", "SAM", "GNP"], _best_rows(best)),
@@ -64,8 +64,8 @@ def write_report(folder: Path, command: str, missing: int) -> list[Path]:
     return [folder / name for name in ("gpu.md", "gpu.json", "best.json", "rows.md")]
 
 
-STEP_HEAD = ["network", "batch", "settings", "plain, images/s", "SAM", "GNP", "first step, s"]
-STEP_HEAD += ["plain, MB", "SAM, MB", "GNP, MB"]
+STEP_HEAD = ["network", "batch", "settings", "rounds", "plain, images/s", "SAM", "GNP"]
+STEP_HEAD += ["first step, s", "plain, MB", "SAM, MB", "GNP, MB"]
 
 
 def _step_rows(steps: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
@@ -81,6 +81,7 @@ def _step_rows(steps: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
                 network,
                 str(result["batch_size"]),
                 name,
+                str(result["rounds"]),
                 f"{methods['plain']['images_per_second']:,.0f}",
                 *(f"{methods[m]['ratio']:.2f}" for m in ("SAM", "GNP")),
                 f"{result['first_step']:.1f}",
