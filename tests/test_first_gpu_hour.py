@@ -26,7 +26,14 @@ CPU = "runtime.device=cpu"
 def step(plain, gnp, name="fp32-eager-channels_last"):
     """A result of the benchmark: images a second of the plain base and of GNP."""
     methods = {
-        method: {"ms": 1.0, "ratio": plain / own, "images_per_second": own, "MB": 5.0}
+        method: {
+            "ms": 1.0,
+            "ratio": plain / own,
+            "lowest": 0.9 * plain / own,
+            "highest": 1.2 * plain / own,
+            "images_per_second": own,
+            "MB": 5.0,
+        }
         for method, own in (("plain", plain), ("SAM", gnp + 1), ("GNP", gnp))
     }
     precision = name.split("-")[0]
@@ -132,7 +139,8 @@ def test_the_pages_show_what_was_measured_and_what_failed(tmp_path):
         "# The first hour on a GPU",
         "Made by `python x`; 2 pieces are missing yet.",
         "22 passed",
-        "| vgg16 | 8 | fp32-eager-channels_last | 3 | 2,000 | 2.00 | 2.00 | 2.0 | 5 | 5 | 5 |",
+        "| vgg16 | 8 | fp32-eager-channels_last | 3 | 2,000 | 2.00 (1.80–2.40) | "
+        "2.00 (1.80–2.40) | 2.0 | 5 | 5 | 5 |",
         "| vgg16 |  | bf16-eager-contiguous | failed: no \\| memory |",
         "| basic | 900,000 | 30,000 | 30.0 | 16 |",
     ):

@@ -45,8 +45,8 @@ def write_report(folder: Path, command: str, missing: int) -> list[Path]:
         f"Tests that need a GPU: {_said(tests, 'pytest')}",
         "## A training step",
         "Images a second of the plain base, ratios of SAM's and GNP's step to the plain one of the "
-        "same round (medians of so many), first step in seconds, MB above the resting state at the "
-        "peak. (A third party's logs have 1.80 end to end for SAM on a ResNet-18 of CIFAR's "
+        "same round (median, lowest to highest), first step in seconds, MB above the resting state "
+        "at the peak. (A third party's logs have 1.80 end to end for SAM on a ResNet-18 of CIFAR's "
         "size; this one is timm's, whose first layers are ImageNet's.)",
         markdown_table(STEP_HEAD, _step_rows(steps)),
         "## The fastest settings",
@@ -83,10 +83,14 @@ def _step_rows(steps: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
                 name,
                 str(result["rounds"]),
                 f"{methods['plain']['images_per_second']:,.0f}",
-                *(f"{methods[m]['ratio']:.2f}" for m in ("SAM", "GNP")),
+                *(_ratio(methods[m]) for m in ("SAM", "GNP")),
                 f"{result['first_step']:.1f}",
                 *(f"{own['MB']:,.0f}" if "MB" in own else NOTHING for own in methods.values()),
             ]
+
+
+def _ratio(method: Mapping[str, Any]) -> str:
+    return "{ratio:.2f} ({lowest:.2f}–{highest:.2f})".format(**method)
 
 
 def _best_rows(best: Mapping[str, Any]) -> Iterator[list[str]]:
