@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -220,6 +221,17 @@ def test_a_trial_without_all_its_seeds_is_not_chosen_and_said(tmp_path):
     assert len(tuning.missing) == 4
     assert "GNP: no trial is finished" in to_experiment(tuning)
     assert list(yaml.safe_load(to_experiment(tuning))["recipe"]) == ["sgd"]
+
+
+def test_a_recipe_names_each_commit_of_its_records_once(tmp_path):
+    results = {"sgd": [(3, 0.2), (4, 0.2), (5, 0.1)], "gnp": [(3, 0.5), None, None]}
+    tuning = tuning_of(tmp_path, results).spec
+    first, second, *_ = tuning.runs()
+    for run, commits in ((first, ["a" * 40, "b" * 40]), (second, ["b" * 40])):
+        starts = [{"code": {"commit": commit}} for commit in commits]
+        (run.folder(tmp_path) / "environment.json").write_text(json.dumps(starts))
+    recipe = to_experiment(collect(tuning, tmp_path))
+    assert f"made with commit {'a' * 8}, {'b' * 8}, 01234567, the last" in recipe
 
 
 def test_a_trial_that_diverged_is_no_missing_one_and_is_never_chosen(tmp_path):

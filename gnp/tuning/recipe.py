@@ -113,8 +113,9 @@ def _trials(tuning: TuningResult) -> list[str]:
 
 
 def _commits(tuning: TuningResult) -> str:
-    codes = [f.code for result in tuning.results for f in result.finished]
-    return ", ".join(dict.fromkeys(codes))
+    runs = [f for result in tuning.results for f in result.finished]
+    # Of a run that went on with other code there are several.
+    return ", ".join(dict.fromkeys(code for f in runs for code in f.code.split()))
 
 
 def _last_day(tuning: TuningResult) -> str:
