@@ -26,26 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Projection(nn.Conv2d):
-    """1×1 convolution without bias: a shortcut that changes the number of channels.
-
-    Shape: (N, in_channels, H, W) → (N, out_channels, H/stride, W/stride).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int):
-        super().__init__(in_channels, out_channels, 1, stride, bias=False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.stride != (1, 1) and self.in_channels < 16:
-            # The same numbers, without the strided 1×1 convolution whose weight gradient oneDNN
-            # (3.12 at least) writes past its workspace on CPUs, channels last, at fewer channels
-            # than a vector holds (8 with AVX2, 16 with AVX-512): a crash, a hang or a wrong
-            # gradient (https://github.com/uxlfoundation/oneDNN/issues/6035).
-            input = input[:, :, :: self.stride[0], :: self.stride[1]]
-            return F.conv2d(input, self.weight)
-        return super().forward(input)
-
-
 class Block(nn.Module):
     """Basic block: (3×3 convolution, BN, ReLU), (3×3 convolution, BN), plus the shortcut, ReLU.
 
@@ -53,8 +33,9 @@ class Block(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of both convolutions.
         stride: of the first convolution and the shortcut.
-        projection: where the shape changes, the shortcut is a 1×1 convolution with BN ("option B");
-            otherwise every second pixel and zeros for the new channels ("option A").
+        projection: where the shape changes, the shortcut is a 1×1 convolution, with BN, of the
+            pixels that the stride leaves ("option B"); otherwise these and zeros for the new
+            channels ("option A").
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, projection: bool):
@@ -66,7 +47,7 @@ class Block(nn.Module):
         self.stride, self.new_channels = stride, out_channels - in_channels
         self.downsample = None
         if projection and (stride != 1 or self.new_channels):
-            conv = Projection(in_channels, out_channels, stride)
+            conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.downsample = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,10 +56,13 @@ class Block(nn.Module):
         return F.relu(out + self._shortcut(x), inplace=True)
 
     def _shortcut(self, x: Tensor) -> Tensor:
+        if self.stride != 1:
+            # A projection has no stride of its own: of few channels (8 with AVX2, 16 with AVX-512),
+            # channels last, oneDNN 3.12 writes the weight gradient of a strided 1×1 convolution
+            # past its workspace (https://github.com/uxlfoundation/oneDNN/issues/6035).
+            x = x[:, :, :: self.stride, :: self.stride]
         if self.downsample is not None:
             return self.downsample(x)
-        if self.stride != 1:
-            x = x[:, :, :: self.stride, :: self.stride]
         if self.new_channels:
             x = F.pad(x, (0, 0, 0, 0, 0, self.new_channels))
         return x
