@@ -37,13 +37,13 @@ from pathlib import Path
 from gnp.benchmarks.gpu_hour import paper_scale, pieces, toy_scale
 from gnp.benchmarks.gpu_report import write_report
 from gnp.benchmarks.pieces import Pieces, outcome
+from gnp.benchmarks.training_step import Effort
 from gnp.cli import FAILED, argument_parser, run_script
 from gnp.interruptions import raise_on_signals
 from gnp.settings import RuntimeSettings
 from gnp.training.device import prepare_device
 
 IMPORTS = ["gnp.benchmarks.gpu_hour"]
-ROUNDS = 7
 
 
 def main() -> int:
@@ -59,8 +59,8 @@ def main() -> int:
     parser.add_argument(
         "--rounds",
         type=int,
-        default=ROUNDS,
-        help=f"measurements of a step, without --toy (default {ROUNDS})",
+        default=Effort.rounds,
+        help=f"measurements of a step, without --toy (default {Effort.rounds})",
     )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default cuda)")
     parser.add_argument("--toy", action="store_true", help="tiny networks: does it run?")
@@ -84,7 +84,7 @@ def main() -> int:
     command = f"python scripts/first_gpu_hour.py --device {arguments.device}"
     if arguments.toy:
         command += " --toy"
-    elif arguments.rounds != ROUNDS:
+    elif arguments.rounds != Effort.rounds:
         command += f" --rounds {arguments.rounds}"
     try:
         work.run(60 * arguments.limit_minutes, arguments.only)
