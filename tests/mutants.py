@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUTCOME = "results/reliability/mutants.md"
 COPIED = ("configs", "gnp", "models", "scripts", "tests", "results/images", "pyproject.toml")
 OUTPUT = "output.txt"
+IMPORTED = ("torchvision", "hydra", "pydantic", "hypothesis")  # by all children, before they fork
 LONGEST = 1800  # seconds; a mutant may never end, and then it is noticed too
 PASSED, BROKEN = 0, 3  # pytest's exit status
 WHOSE_CODE = """
@@ -83,7 +84,7 @@ def prepare_for_forks() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # the mutants share the cores
     # Two texts of a file within a second have one time stamp.
     sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
-    for name in ("torchvision", "hydra", "pydantic"):
+    for name in IMPORTED:
         with suppress(ImportError):
             import_module(name)
 

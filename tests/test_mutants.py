@@ -43,6 +43,7 @@ from pathlib import Path
 import mutants
 from mutant_list import Mutant
 mutants.ROOT, mutants.COPIED = Path(sys.argv[1]), ("gnp", "tests", "pyproject.toml")
+mutants.IMPORTED = ["hypothesis"]
 mutants.MUTANTS = [
     Mutant(f"m{i}", "gnp/__init__.py", "x + x", new, "tests/test_it.py", equivalent)
     for i, (new, equivalent) in enumerate(zip(sys.argv[2::2], sys.argv[3::2]))
