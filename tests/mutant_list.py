@@ -287,15 +287,15 @@ ARITHMETIC = [
     Mutant(
         "clipped before unscaling",
         "gnp/optim/gnp.py",
-        "        self._scale.unscale(self.base)\n        groups = self._groups()\n",
-        "        groups = self._groups()\n",
+        "        self._scale.unscale(self.base)\n",
+        "",
         FORMULA,
     ),
     Mutant(
         "a penalty where alpha or r is 0",
         "gnp/optim/penalty.py",
-        "any(g.alpha > 0 and g.r > 0 for",
-        "any(g.alpha > 0 or g.r > 0 for",
+        "any(g.r > 0 for g in groups) and any(",
+        "any(g.r > 0 for g in groups) or any(",
         PROMISES,
     ),
     Mutant(
@@ -487,8 +487,8 @@ ARITHMETIC = [
     Mutant(
         "the loss of pieces is the last one's",
         "gnp/optim/pieces.py",
-        "return torch.stack(self._losses).mean()",
-        "return self._losses[-1]",
+        "torch.stack(known).mean()",
+        "known[-1]",
         VARIANTS,
     ),
     Mutant(
@@ -556,6 +556,11 @@ ARRIVAL_AND_BASES = [
         Mutant(name, "gnp/optim/bases.py", old, new, BASES)
         for name, old, new in [
             (
+                "a closure of several bases is not called",
+                "loss = closure()",
+                "loss = None",
+            ),
+            (
                 "only the first base steps",
                 "        for base in self.bases:\n            base.step()",
                 "        for base in self.bases[:1]:\n            base.step()",
@@ -573,6 +578,103 @@ ARRIVAL_AND_BASES = [
         "-self.r if self.maximizes else self.r",
         "self.r",
         BASES,
+    ),
+    *(
+        Mutant(name, f"gnp/optim/{file}.py", old, new, tests)
+        for name, file, old, new, tests in [
+            (
+                "autocast's copies of the weights stay when they climb",
+                "climb",
+                "    torch.clear_autocast_cache()\n    try:",
+                "    try:",
+                PROMISES,
+            ),
+            (
+                "autocast's copies of the climbed weights stay",
+                "climb",
+                "        _copy_back(saved)\n        torch.clear_autocast_cache()",
+                "        _copy_back(saved)",
+                PROMISES,
+            ),
+            (
+                "another GNP keeps the settings of the first",
+                "wrapper",
+                "for key in mark & defaults.keys()",
+                "for key in defaults.keys() - group.keys()",
+                PROMISES,
+            ),
+            (
+                "another GNP takes the settings of the groups",
+                "wrapper",
+                "mark.update(defaults.keys() - group.keys())",
+                "mark.update(defaults)",
+                PROMISES,
+            ),
+            (
+                "a group that is added later is not remembered",
+                "wrapper",
+                "[set(missing)] * added",
+                "[set()] * added",
+                PROMISES,
+            ),
+            (
+                "an added group has no part in the direction",
+                "gnp",
+                "self.renew_direction()  # a kept one",
+                "pass  # a kept one",
+                ECONOMY,
+            ),
+            (
+                "an error in a first pass leaves the direction",
+                "gnp",
+                "with self._climb.renewing_on_error(), self._at_the_weights(reduction):",
+                "with self._at_the_weights(reduction):",
+                ECONOMY,
+            ),
+            (
+                "a skipped batch decays",
+                "gnp",
+                "        if arrival.skipped:\n            return\n        add_l2",
+                "        add_l2",
+                ARRIVAL,
+            ),
+            (
+                "a skipped batch decays along an old direction",
+                "gnp",
+                "                if arrival.skipped:\n                    return\n",
+                "",
+                ARRIVAL,
+            ),
+            (
+                "a scaler is asked of a skipped batch",
+                "gnp",
+                "if not any_gradient(groups):  # the batch",
+                "if False:  # the batch",
+                ARRIVAL,
+            ),
+            (
+                "a skipped batch is not counted",
+                "gnp",
+                "            self._count()\n            return",
+                "            return",
+                ARRIVAL,
+            ),
+            (
+                "a piece is skipped",
+                "pieces",
+                "if not any_gradient(self._groups):",
+                "if False:",
+                ARRIVAL,
+            ),
+            (
+                "an alpha without r is not looked at",
+                "climb",
+                "{group.alpha for group in groups}",
+                "{group.alpha for group in groups if group.r > 0}",
+                ECONOMY,
+            ),
+            ("weights in 16 bits are not named", "groups", "if halves:", "if False:", PROMISES),
+        ]
     ),
 ]
 
@@ -2078,8 +2180,13 @@ VARIANTS_OF_ONE_PASS = [
                 "        self._draw()\n",
                 "        self._draw()\n        self._count()\n",
             ),
-            ("no step is counted", "gnp", "        self._count()\n", ""),
-            ("a draw is made for each look", "penalty", "self._chance.drawn and any(", "any("),
+            ("no step is counted", "gnp", "norm))\n        self._count()\n", "norm))\n"),
+            (
+                "a draw is made for each look",
+                "penalty",
+                "self._chance.drawn and penalised",
+                "penalised",
+            ),
             (
                 "a step without penalty has g1 of length 1",
                 "gnp",
@@ -2092,7 +2199,7 @@ VARIANTS_OF_ONE_PASS = [
                 "grads if group.climbs else",
                 "grads if True else",
             ),
-            ("all parameters climb", "climbing", "g if p in self._norms else None", "g"),
+            ("all parameters climb", "climbing", "g if self._may(p) else None", "g"),
             ("a norm's children are its own", "climbing", "recurse=False", "recurse=True"),
             (
                 "norms of other libraries are not known",
@@ -2106,7 +2213,13 @@ VARIANTS_OF_ONE_PASS = [
                 "|\\d+d?)*$",
                 "|\\w+|ed\\w+)*$",
             ),
-            ("a network without norms climbs nowhere", "climbing", "if not norms:", "if False:"),
+            (
+                "a network without norms climbs nowhere",
+                "climbing",
+                "if updated.isdisjoint(norms):",
+                "if False:",
+            ),
+            ("nothing climbs", "climb", "        self._climbing.check(groups)\n", ""),
             (
                 "the norm is over what stays, too",
                 "climb",

@@ -97,6 +97,69 @@ def test_a_closure_that_returns_no_loss_skips_its_batch():
     assert p.tolist() == [1, 1]
 
 
+SKIPPING = [
+    {}, {"alpha": 0.0}, {"l2": 0.1}, {"l2": 0.1, "alpha": 0.0}, {"normalize_reference": True},
+    {"direction_every": 3}, {"direction_every": 3, "normalize_reference": True, "l2": 0.1},
+    {"climb_along": "momentum", "l2": 0.1}, {"max_grad_norm": 1.0}, {"probability": 0.5},
+    {"grad_scaler": True}, {"grad_scaler": True, "l2": 0.1, "direction_every": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", SKIPPING, ids=lambda settings: "-".join(settings) or "plain")
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_a_skipped_batch_is_no_step_whatever_is_on(settings, skipped):
+    """The steps around it are those that there are without it, of the same weights and state."""
+
+    def trained(skips):
+        _, params, loss_of, *_ = problem()
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0) if "grad_scaler" in settings else None
+        base = torch.optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=0.1)
+        optimizer = GNP(base, **{"r": 0.3, "alpha": 0.8, **settings, "grad_scaler": scaler})
+        for step in range(3):
+            if step == skips:
+                before = [p.detach().clone() for p in params]
+                count = optimizer.param_groups[0].get("steps")
+                assert optimizer.step(optimizer.zero_grad) is None
+                assert equal(params, before)
+                if count is not None:
+                    assert optimizer.param_groups[0]["steps"] == count + 1
+            if step == skipped:
+                optimizer.renew_direction()  # as after any step that was none
+            if "probability" in settings:
+                optimizer.param_groups[0]["steps"] = step  # the same draws
+            optimizer.step(closure_for(optimizer, lambda: loss_of(params), scaler))
+            if scaler is not None:
+                scaler.update()
+        return params
+
+    assert equal(trained(skips=skipped), trained(skips=None))
+
+
+def test_a_piece_cannot_be_skipped():
+    _, params, loss_of, *_ = problem()
+    optimizer = optimizer_of(params)
+    before = [p.detach().clone() for p in params]
+    for closures in ([optimizer.zero_grad] * 2, [None, optimizer.zero_grad]):
+        whole = closure_for(optimizer, lambda: loss_of(params))
+        with pytest.raises(RuntimeError, match="skipped its piece"):
+            optimizer.step([closure or whole for closure in closures])
+        assert equal(params, before)
+
+
+@pytest.mark.parametrize("as_what", [float, lambda loss: loss.detach(), lambda loss: None])
+def test_pieces_may_return_what_one_closure_may(as_what):
+    _, params, loss_of, *_ = problem()
+    expected = loss_of(params).detach()
+    optimizer = optimizer_of(params)
+    whole = closure_for(optimizer, lambda: loss_of(params))
+    loss = optimizer.step([lambda: as_what(whole())] * 2)
+    if as_what(expected) is None:
+        assert loss is None
+    else:
+        torch.testing.assert_close(float(loss), float(expected), rtol=1e-6, atol=0)
+    assert equal(params, stepped(problem()[1], loss_of, steps=1))
+
+
 # ---------------------------------------------------------------------- others' gradients
 
 

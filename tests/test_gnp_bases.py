@@ -192,6 +192,20 @@ def test_a_group_added_to_several_bases_says_who_updates_it():
     assert [group["r"] for group in optimizer.param_groups] == [0.3, 0.3, 0.5]
 
 
+def test_several_bases_step_with_a_closure_as_one_optimizer_does():
+    """torch.distributed.checkpoint calls ``optimizer.base.step(closure=None)``."""
+    _, params, loss_of, *_ = problem()
+    bases = GNP(pair(params)).base
+    bases.zero_grad()
+    before = [p.detach().clone() for p in params]
+    assert bases.step(closure=None) is None
+    assert equal(params, before)
+    with torch.no_grad():
+        loss = bases.step(closure_for(bases, lambda: loss_of(params)))
+    assert loss == loss_of(before)
+    assert not equal(params, before)
+
+
 def test_impossible_lists_of_bases_are_refused():
     p, q = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     first = torch.optim.SGD([p, q], lr=0.1)

@@ -315,6 +315,41 @@ def test_a_step_that_raises_leaves_no_direction():
     assert len(calls) == 4
 
 
+@pytest.mark.parametrize("phases", [False, True])
+def test_a_group_that_is_added_has_a_part_in_the_next_direction(phases):
+    first, added = (nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2))
+    optimizer = GNP(torch.optim.SGD([first], lr=0.1), R, ALPHA, direction_every=5)
+    seen = []
+
+    def loss():
+        seen.append(added.detach().clone())
+        return (first + added).square().sum()
+
+    def step():
+        closure = closure_for(optimizer, loss)
+        if not phases:
+            optimizer.step(closure)
+            return
+        for context in (optimizer.first_pass, optimizer.second_pass):
+            if context == optimizer.first_pass or optimizer.needs_second_pass:
+                with context():
+                    closure()
+        optimizer.step()
+
+    step()
+    optimizer.add_param_group({"params": [added]})
+    step()
+    assert len(seen) == 4
+    torch.testing.assert_close(seen[3] - seen[2], torch.full_like(added, R / 2))  # of four entries
+    with torch.no_grad():
+        optimizer.base.add_param_group(
+            {**optimizer.param_groups[1], "params": [nn.Parameter(added.clone())]}
+        )
+    with pytest.raises(ValueError, match="argument 2 is shorter"):  # behind the optimizer's back
+        step()
+    step()
+
+
 @pytest.mark.parametrize("every", [1, 2])
 def test_groups_that_do_not_climb_keep_their_gradient_when_references_are_normalised(every):
     """r = 0 is the base optimizer for a group's reference, whatever the others do."""
@@ -328,9 +363,10 @@ def test_groups_that_do_not_climb_keep_their_gradient_when_references_are_normal
         torch.testing.assert_close(still.detach(), torch.full((2,), 3.0 - 4 * step).double())
 
 
-def test_different_alphas_have_no_single_gradient():
+@pytest.mark.parametrize("r", [0.1, 0.0])
+def test_different_alphas_have_no_single_gradient(r):
     _, params, loss_of, *_ = problem()
-    groups = [{"params": params[:2], "alpha": 0.5}, {"params": params[2:]}]
+    groups = [{"params": params[:2], "alpha": 0.5, "r": r}, {"params": params[2:]}]
     optimizer = GNP(torch.optim.SGD(groups, lr=0.1), direction_every=2)
     before = [p.detach().clone() for p in params]
     with pytest.raises(ValueError, match="one alpha"):

@@ -240,6 +240,43 @@ def test_only_the_norms_climb_and_all_parameters_are_mixed_and_stepped(settings,
         assert torch.equal(at, climbed) == (i not in NORMS)
 
 
+def test_norms_of_a_group_that_is_added_climb_too():
+    model, params, loss_of = normed()
+    late = [p for i, p in enumerate(params) if i in NORMS[2:]]
+    early = [p for i, p in enumerate(params) if i not in NORMS[2:]]
+    base = torch.optim.SGD(early, lr=0.1)
+    optimizer = GNP(base, R, ALPHA, model=model, climb_only_norms=True)
+    optimizer.add_param_group({"params": late})
+    calls = []
+    trained(optimizer, params, loss_of, 1, calls)
+    for i, (at, climbed) in enumerate(zip(*calls, strict=True)):
+        assert torch.equal(at, climbed) == (i not in NORMS)
+
+
+@pytest.mark.parametrize("why", ["no group climbs", "norms in one that does not", "r", "frozen"])
+def test_where_nothing_climbs_it_is_an_error(why):
+    """…and not two passes at the same weights."""
+    model, params, loss_of = normed()
+    norms = [params[i] for i in NORMS]
+    others = [p for i, p in enumerate(params) if i not in NORMS]
+    groups = [{"params": others}, {"params": norms}]
+    settings = {"model": model, "climb_only_norms": True}
+    if why == "no group climbs":
+        groups, settings = [{"params": params, "climbs": False}], {}
+    elif why == "r":
+        groups[1]["r"] = 0.0
+    elif why == "frozen":
+        for p in norms:
+            p.requires_grad_(False)
+    else:
+        groups[1]["climbs"] = False
+    optimizer = GNP(torch.optim.SGD(groups, lr=0.1), R, ALPHA, **settings)
+    before = [p.detach().clone() for p in params]
+    with pytest.raises(RuntimeError, match="nothing climbs"):
+        trained(optimizer, params, loss_of, 1)
+    assert all(map(torch.equal, params, before))
+
+
 def test_norms_alone_go_with_old_directions():
     model, params, loss_of = normed()
     g1 = gradient_of(loss_of, params)

@@ -3,6 +3,8 @@
 import copy
 import math
 import pickle
+import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -451,6 +453,106 @@ def test_a_group_added_later_climbs_too():
     optimizer.step(closure)
     torch.testing.assert_close(seen[1] - seen[0], torch.full((2,), 0.25))  # 0.5 · 1/‖(1,1,1,1)‖
     torch.testing.assert_close(second.detach(), 1 - 0.2 * torch.full((2,), 1.25))  # α = 1: g2
+
+
+@pytest.mark.parametrize("how", ["step", "pieces", "passes", "old direction"])
+def test_a_surrounding_autocast_does_not_compute_with_the_old_weights(how):
+    """It keeps copies of the weights in bf16 until it ends, whatever becomes of them."""
+
+    def losses(around):
+        torch.manual_seed(0)
+        model, seen = network(), []
+        every = 2 if how == "old direction" else 1
+        base = torch.optim.SGD(model.parameters(), lr=0.5)
+        optimizer = GNP(base, r=2.0, alpha=0.9, direction_every=every)
+        x, y = batch()
+
+        def autocast():
+            return torch.autocast("cpu", torch.bfloat16)
+
+        def closure():
+            optimizer.zero_grad()
+            with nullcontext() if around else autocast():
+                loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            seen.append(loss.item())
+            return loss
+
+        def step():
+            if how != "passes":
+                optimizer.step([closure] * 2 if how == "pieces" else closure)
+                return
+            with optimizer.first_pass():
+                closure()
+            with optimizer.second_pass():
+                closure()
+            optimizer.step()
+
+        for _ in range(2):
+            with autocast() if around else nullcontext():
+                step()
+        return seen
+
+    assert len(set(losses(around=False))) > 1
+    assert losses(around=True) == losses(around=False)
+
+
+def test_another_gnp_around_the_same_base_has_its_own_settings():
+    first, second = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    base = torch.optim.SGD([{"params": [first]}, {"params": [second], "r": 0.3}], lr=0.1)
+    GNP(base, r=0.1, alpha=0.8, l2=0.2)
+    with pytest.raises(ValueError, match="alpha"):
+        GNP(base, r=0.5, alpha=2.0)
+    assert [g["r"] for g in base.param_groups] == [0.1, 0.3]
+    optimizer = GNP(base, r=0.5, alpha=1.0, probability=0.5)
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))], "alpha": 0.4})
+    optimizer.set_penalty(optimizer.param_groups[0], r=0.0, alpha=0.2)  # as a schedule does
+    groups = base.param_groups
+    assert [(g["r"], g["alpha"], g["l2"]) for g in groups] == [
+        (0.0, 0.2, 0.0), (0.3, 1.0, 0.0), (0.5, 0.4, 0.0)
+    ]  # fmt: skip
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    GNP(base, r=0.7, alpha=0.9, adaptive=True)
+    assert [(g["r"], g["alpha"], g["adaptive"]) for g in base.param_groups] == [
+        (0.7, 0.9, True), (0.3, 0.9, True), (0.7, 0.4, True)
+    ]  # fmt: skip
+
+
+def test_a_checkpoint_of_a_gnp_brings_its_settings_into_a_bare_base_too():
+    saved = GNP(torch.optim.SGD(network().parameters(), lr=0.1), r=0.2, alpha=0.6).state_dict()
+    base = torch.optim.SGD(network().parameters(), lr=0.1)
+    base.load_state_dict(saved)
+    assert GNP(base, r=0.5).penalty(base.param_groups[0]) == (0.2, 0.6)
+
+
+def test_one_group_may_climb_and_another_mix():
+    """α of each group weighs g2, wherever the others have led it."""
+    climbing = nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
+    mixing = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    groups = [{"params": [climbing], "alpha": 0.0}, {"params": [mixing], "r": 0.0, "alpha": 0.5}]
+    optimizer = GNP(torch.optim.SGD(groups, lr=1.0), r=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (climbing * mixing).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    up = 3 + 0.1 * 2 / math.hypot(2, 3)  # where the first group is at g2; its gradient is mixing
+    assert climbing.item() == 3 - 2
+    assert mixing.item() == pytest.approx(2 - (0.5 * 3 + 0.5 * up), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_which_the_climb_is_rounded_away_are_named(dtype):
+    with pytest.warns(UserWarning, match=f"stored in {dtype}.*torch.float32") as caught:
+        GNP(torch.optim.SGD(network(dtype).parameters(), lr=0.1))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GNP(torch.optim.SGD(network().parameters(), lr=0.1))
+        GNP(torch.optim.SGD(network(dtype).parameters(), lr=0.1), r=0.0)
 
 
 def test_step_hooks_run():

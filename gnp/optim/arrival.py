@@ -36,6 +36,11 @@ class Arrival:
         for mark in self._marks:
             mark.close()
 
+    @property
+    def skipped(self) -> bool:
+        """Is there nothing to step along, as a closure said that returned None?"""
+        return self.loss is None and not any_gradient(self._groups)
+
     def check(self) -> None:
         """Raises RuntimeError if there are no gradients, or not only those of the pass."""
         if self.loss is not None and not any_gradient(self._groups):

@@ -1,9 +1,10 @@
 """Several optimizers that make one update together, as Muon for matrices and AdamW for the rest."""
 
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 
@@ -81,9 +82,14 @@ class Bases(Borrower):
         for base in self.bases:
             base.zero_grad(set_to_none)
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for base in self.bases:
             base.step()
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         return {"bases": [base.state_dict() for base in self.bases]}

@@ -110,6 +110,7 @@ class Fresh(Climb):
         self, groups: list[Group], g1: Gradients, norm: Tensor
     ) -> tuple[Gradients, Tensor]:
         """The direction, and the norm that it is divided by."""
+        self._climbing.check(groups)
         climbing = self._climbing(groups, g1)
         return climbing, norm if climbing is g1 else norm_of(climbing)
 
@@ -214,7 +215,7 @@ class Kept(Climb):
 
 
 def refuse_different_alphas(groups: list[Group], what: str) -> None:
-    alphas = {group.alpha for group in groups if group.r > 0}
+    alphas = {group.alpha for group in groups}
     if len(alphas) > 1:
         raise ValueError(
             f"{what} needs one alpha for all groups: a step in a direction that is known takes "
@@ -225,13 +226,19 @@ def refuse_different_alphas(groups: list[Group], what: str) -> None:
 @contextmanager
 def climbed(groups: list[Group], ascent: Ascent) -> Iterator[None]:
     """Inside, the weights are where ``ascent`` leads; afterwards θ again, bit for bit, also by an
-    exception."""
+    exception.
+
+    An ``autocast`` that is open around this keeps copies of the weights in low precision, and does
+    not see that they change: it is told.
+    """
     saved = _move(groups, ascent)
     del ascent  # which may be the last that holds g1
+    torch.clear_autocast_cache()
     try:
         yield
     finally:
         _copy_back(saved)
+        torch.clear_autocast_cache()
 
 
 def _as_it_is(value: float, device: torch.device) -> float:

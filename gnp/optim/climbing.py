@@ -26,6 +26,18 @@ class Climbing:
         pairs = zip(groups, gradients, strict=True)
         return [grads if group.climbs else [None] * len(grads) for group, grads in pairs]
 
+    def check(self, groups: list[Group]) -> None:
+        """Raises RuntimeError if both passes would be at the same weights."""
+        able = (group.params for group in groups if group.climbs and group.r > 0)
+        if not any(p.requires_grad and self._may(p) for params in able for p in params):
+            raise RuntimeError(
+                "nothing climbs: no group with r > 0 and climbs=True has a parameter that may and "
+                "that requires a gradient. For the base optimizer alone set r=0 or alpha=0"
+            )
+
+    def _may(self, parameter: Tensor) -> bool:
+        return True
+
 
 class OnlyNorms(Climbing):
     """Of those groups, the scales and shifts of the normalisation layers."""
@@ -36,9 +48,12 @@ class OnlyNorms(Climbing):
     def __call__(self, groups: list[Group], gradients: Gradients) -> Gradients:
         pairs = zip(groups, super().__call__(groups, gradients), strict=True)
         return [
-            [g if p in self._norms else None for p, g in zip(group.params, grads, strict=True)]
+            [g if self._may(p) else None for p, g in zip(group.params, grads, strict=True)]
             for group, grads in pairs
         ]
+
+    def _may(self, parameter: Tensor) -> bool:
+        return parameter in self._norms
 
 
 def norm_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -65,11 +80,11 @@ def climbing(only_norms: bool, model: nn.Module | None, bases: Iterable[Optimize
             "climb_only_norms=True needs model=…, whose normalisation layers climb; or give the "
             "other groups climbs=False"
         )
+    norms = norm_parameters(model)
     updated = {p for base in bases for group in base.param_groups for p in group["params"]}
-    norms = [p for p in norm_parameters(model) if p in updated]
-    if not norms:
+    if updated.isdisjoint(norms):
         raise ValueError(
             "climb_only_norms=True, and the optimizer has no scales or shifts of normalisation "
             "layers: nothing would climb"
         )
-    return OnlyNorms(norms)
+    return OnlyNorms(norms)  # those that come with a later group too

@@ -15,13 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gnp.optim.arrival import Arrival, arriving, refuse_accelerates_accumulation
+from gnp.optim.arrival import (
+    Arrival,
+    any_gradient,
+    arriving,
+    refuse_accelerates_accumulation,
+)
 from gnp.optim.chance import chance_of
 from gnp.optim.climb import Adaptive, Ascent, climbed
 from gnp.optim.climbing import climbing
 from gnp.optim.first_pass import FirstPass
 from gnp.optim.gradients import add_l2, current_gradients, norm_of, scale_, take_gradients
-from gnp.optim.groups import Group
+from gnp.optim.groups import Group, warn_of_rounding
 from gnp.optim.loss_scale import loss_scale
 from gnp.optim.mix import mix_into_gradients, reference_in_the_mix
 from gnp.optim.momentum import climb_of
@@ -42,9 +47,9 @@ class GNP(PenaltyWrapper):
 
     and gives g to the base optimizer. On a quadratic L this is exactly ∇(L + αr‖∇L‖).
 
-    Degenerate cases: α = 0 is the base optimizer, bit for bit, at its cost (one closure call);
-    α = 1 is SAM with ρ = r; r = 0, for any α, is the base optimizer too; where the gradient is
-    zero there is no climb.
+    Degenerate cases: α = 0 is the base optimizer, bit for bit, at its cost (one closure call; but
+    see ``normalize_reference``); α = 1 is SAM with ρ = r; r = 0, for any α, is the base optimizer
+    too; where the gradient is zero there is no climb.
 
     >>> import torch
     >>> from gnp.optim import GNP
@@ -121,7 +126,10 @@ class GNP(PenaltyWrapper):
     all groups that climb.
     A parameter that has no gradient in a pass counts as having gradient zero in it. Beside the
     parameters and the two gradients one copy of the parameters is held during a step.
-    Parameters sharded by FSDP2 (``fully_shard``) climb shard by shard, by the norm over all.
+    Parameters sharded by FSDP2 (``fully_shard``) climb shard by shard, by the norm over all. Keep
+    them in float32: in 16 bits most of the climb is rounded away (one warning).
+    The settings of groups that were built without some of their own are this optimizer's, also
+    where another GNP was around the base before.
 
     Groups that the base maximises (``maximize=True``) climb where L falls.
 
@@ -181,6 +189,7 @@ class GNP(PenaltyWrapper):
         self._fix(
             adaptive_eta=adaptive_eta, direction_every=direction_every, probability=probability
         )
+        warn_of_rounding(self._groups())
         self._first: FirstPass | None = None  # between the two passes
         self._complete = False  # p.grad is g, by two passes without a closure
 
@@ -191,14 +200,17 @@ class GNP(PenaltyWrapper):
         closure: Closure | Sequence[Closure] | None = None,
         reference: Closure | Sequence[Closure] | None = None,
     ) -> Tensor | None:
-        """One update. Returns the loss of the first pass, at the weights before the step.
+        """One update. Returns the loss of the first pass: at the weights before the step, but in a
+        step along a direction that is known before its gradient is (``direction_every``,
+        ``climb_along="momentum"``) at the climbed ones.
 
         Args:
             closure: zeroes the gradients, computes the loss on one fixed batch, calls
-                ``backward`` and returns the loss. Called twice (once if α = 0 or r = 0 in every
-                group): prepare the batch outside it. After ``first_pass`` and ``second_pass`` it
-                is None or (some trainers pass one always) not called, and there is no loss to
-                return.
+                ``backward`` and returns the loss. Called twice (once in a step that
+                ``needs_second_pass`` says takes one gradient): prepare the batch outside it. One
+                that returns None and leaves no gradient skips its batch: the base makes no step.
+                After ``first_pass`` and ``second_pass`` it is None or (some trainers pass one
+                always) not called, and there is no loss to return.
 
                 A sequence of closures, each for an equal piece of the batch, is m-sharpness
                 (Foret et al., §4.1): each piece climbs along its own gradient, and the mean of
@@ -212,10 +224,12 @@ class GNP(PenaltyWrapper):
         Raises:
             TypeError: no closure and no passes before; ``reference`` is not what it should be.
             RuntimeError: sparse gradients; gradients of both passes in the same memory; none, or
-                those of other batches too, as when a trainer accumulates.
+                those of other batches too, as when a trainer accumulates; no parameter that may
+                climb; a piece that is skipped.
 
         If a pass raises, weights, statistics and random generators are as after the first pass
-        and the base optimizer has made no step.
+        (with several closures ``model``'s buffers as before it) and the base optimizer has made no
+        step.
         """
         if self._complete:
             self._base_step()
@@ -256,6 +270,8 @@ class GNP(PenaltyWrapper):
             with climbed(groups, self._reference.single_ascent(groups, old)):
                 with reduction.passing(), arriving(groups, climbs=True) as arrival:
                     yield arrival
+                if arrival.skipped:
+                    return
                 add_l2(groups, self._scale.of)
             self._reference.finish_single(groups, old)
             return
@@ -265,6 +281,8 @@ class GNP(PenaltyWrapper):
         first_of_two = self._passes.first(of_two=has_penalty)
         with reduction.passing(), first_of_two, arriving(groups, has_penalty) as arrival:
             yield arrival
+        if arrival.skipped:
+            return
         add_l2(groups, self._scale.of)
         if has_penalty:
             g1 = take_gradients(groups, copy=self._processes.gradients_are_views)
@@ -300,8 +318,12 @@ class GNP(PenaltyWrapper):
     def _base_step(self) -> None:
         """Clip g, and let the base make its update from it."""
         self._complete = False
-        self._scale.unscale(self.base)
         groups = self._groups()
+        if not any_gradient(groups):  # the batch was skipped: nor has a scaler anything to look at
+            self._climb.renew()
+            self._count()
+            return
+        self._scale.unscale(self.base)
         norm = functools.cache(lambda: norm_of(current_gradients(groups)))  # before it is clipped
         if self.max_grad_norm is not None:
             scale_(current_gradients(groups), clip_scale(norm(), self.max_grad_norm))
@@ -328,7 +350,7 @@ class GNP(PenaltyWrapper):
         """
         self._give_up_step()
         reduction = self._begin()
-        with self._at_the_weights(reduction):
+        with self._climb.renewing_on_error(), self._at_the_weights(reduction):
             yield
         if not self.needs_second_pass:
             reduction.finish(self.base)
@@ -354,8 +376,9 @@ class GNP(PenaltyWrapper):
 
     @property
     def needs_second_pass(self) -> bool:
-        """After ``first_pass``: is a second one to come? Not if α = 0 or r = 0 in every group, nor
-        in a step that climbs in an old direction (``direction_every``)."""
+        """After ``first_pass``: is a second one to come? Not if every group has α = 0, or every one
+        r = 0, nor in a step without the penalty (``probability``), or along an old direction
+        (``direction_every``) or the momentum."""
         return self._first is not None
 
     def renew_direction(self) -> None:
@@ -384,6 +407,10 @@ class GNP(PenaltyWrapper):
     def zero_grad(self, set_to_none: bool = True) -> None:
         self._give_up_step()
         super().zero_grad(set_to_none)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        self.renew_direction()  # a kept one has no part for these parameters
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)

@@ -35,7 +35,9 @@ class PenaltyWrapper(OptimizerWrapper):
         return groups_of(self.base, self._keys)
 
     def _has_penalty(self) -> bool:
-        return self._chance.drawn and any(g.alpha > 0 and g.r > 0 for g in self._groups())
+        groups = self._groups()  # one may climb, and another be the one that mixes
+        penalised = any(g.r > 0 for g in groups) and any(g.alpha > 0 for g in groups)
+        return self._chance.drawn and penalised
 
     def _draw(self) -> None:
         """At the begin of a step: has it the penalty? (``probability``)"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gnp.optim.arrival import any_gradient
 from gnp.optim.buffers import averaged_buffers
 from gnp.optim.errors import describe
 from gnp.optim.gradients import (
@@ -74,11 +75,20 @@ class MeanOfPieces:
 
     def __init__(self, groups: list[Group], after_piece: Callable[[], None], copy: bool):
         self._groups, self._after_piece, self._copy = groups, after_piece, copy
-        self._losses: list[Tensor] = []
+        self._losses: list[Tensor | None] = []
         self._total: Gradients | None = None
 
-    def add(self, loss: Tensor) -> None:
-        """After each piece; ``p.grad`` is its g."""
+    def add(self, loss: Tensor | None) -> None:
+        """After each piece; ``p.grad`` is its g.
+
+        Raises:
+            RuntimeError: it has none.
+        """
+        if not any_gradient(self._groups):
+            raise RuntimeError(
+                "one of several closures has skipped its piece of the batch (it returned None and "
+                "left no gradient): leave it out of the sequence, or skip the whole batch"
+            )
         self._losses.append(loss)
         self._after_piece()
         g = take_gradients(self._groups, copy=self._copy)
@@ -98,8 +108,9 @@ class MeanOfPieces:
         give_gradients(self._groups, self._total)
 
     @property
-    def loss(self) -> Tensor:
-        return torch.stack(self._losses).mean()
+    def loss(self) -> Tensor | None:
+        known = [torch.as_tensor(loss) for loss in self._losses if loss is not None]
+        return torch.stack(known).mean() if len(known) == len(self._losses) else None
 
 
 @contextmanager

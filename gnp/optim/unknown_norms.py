@@ -2,7 +2,6 @@
 batch twice, which is said once."""
 
 import gc
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
+
+from gnp.optim.errors import levels_to_the_caller
 
 
 class UnknownNorms:
@@ -34,7 +35,7 @@ class UnknownNorms:
                 f"running statistics count each batch twice, the second time at weights that are "
                 f'not kept. Build it with GNP(…, model=model), or with batch_statistics="both" if '
                 f"this is meant",
-                stacklevel=_levels_to_the_caller(),
+                stacklevel=levels_to_the_caller(),
             )
         return nullcontext()
 
@@ -59,14 +60,3 @@ def _counting_norm(parameters: list[Tensor]) -> _NormBase | None:
 
 def _subclasses(kind: type) -> set[type]:
     return {kind}.union(*map(_subclasses, kind.__subclasses__()))
-
-
-def _levels_to_the_caller() -> int:
-    """Of the first frame that is neither ours nor torch's nor the standard library's contexts."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None:
-        module = frame.f_globals.get("__name__", "").split(".")[0]
-        if module not in ("gnp", "torch", "contextlib"):
-            break
-        level, frame = level + 1, frame.f_back
-    return level

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from torch.optim import Optimizer
 
@@ -11,6 +12,9 @@ from gnp.optim.bases import Bases, Borrower, bases_of
 from gnp.optim.errors import describe
 
 Init = TypeVar("Init", bound=Callable[..., None])
+
+# An optimizer → which keys each of its groups has from the arguments of a wrapper.
+_FROM_ARGUMENTS: "WeakKeyDictionary[Optimizer, list[set[str]]]" = WeakKeyDictionary()
 
 
 class OptimizerWrapper(Borrower):
@@ -21,7 +25,8 @@ class OptimizerWrapper(Borrower):
         base: a built ``torch.optim.Optimizer``, or a sequence of them (``Bases``).
         own: settings that every group gets beside the base's, with their defaults. Where the base
             has a setting of that name itself (RMSprop's ``alpha``), the key has ``prefix`` before
-            it: see ``own_setting``.
+            it: see ``own_setting``. What a group has already stays, but for what it has from
+            the ``own`` of an earlier wrapper.
 
     Raises:
         TypeError: ``base`` is not an optimizer, is a wrapper itself or evaluates the closure
@@ -37,10 +42,21 @@ class OptimizerWrapper(Borrower):
         theirs = {name for part in bases_of(base) for name in part.defaults}
         self._keys = {name: self.prefix + name if name in theirs else name for name in own}
         defaults = {self._keys[name]: value for name, value in own.items()}
-        for group in base.param_groups:  # all of them before anything is changed
-            self._check_group({**defaults, **group})
+        given = [
+            {key: value for key, value in group.items() if key not in earlier}
+            for part in bases_of(base)
+            for group, earlier in zip(part.param_groups, _from_arguments(part), strict=True)
+        ]
+        for settings in given:  # all of them before anything is changed
+            self._check_group({**defaults, **settings})
         self._check_group(defaults)
         self.base = base
+        for part in bases_of(base):
+            marks = _from_arguments(part)
+            for group, mark in zip(part.param_groups, marks, strict=True):
+                mark.update(defaults.keys() - group.keys())
+                group.update({key: defaults[key] for key in mark & defaults.keys()})
+            _FROM_ARGUMENTS[part] = marks
         self._build(base.param_groups, {**base.defaults, **defaults})
 
     def _fix(self, **values: Any) -> None:
@@ -96,11 +112,16 @@ class OptimizerWrapper(Borrower):
         Raises:
             TypeError, ValueError: one of them is what it cannot be.
         """
-        for key in self._keys.values():
-            param_group.setdefault(key, self.defaults[key])
+        missing = {key: self.defaults[key] for key in self._keys.values() if key not in param_group}
+        param_group.update(missing)
         self._check_group(param_group)
-        if not self._building:
-            self.base.add_param_group(param_group)
+        if self._building:
+            return
+        before = {part: _from_arguments(part) for part in bases_of(self.base)}
+        self.base.add_param_group(param_group)
+        for part, marks in before.items():
+            added = len(part.param_groups) - len(marks)
+            _FROM_ARGUMENTS[part] = marks + [set(missing)] * added
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.base.zero_grad(set_to_none)
@@ -156,6 +177,12 @@ class OptimizerWrapper(Borrower):
 
     def _check_group(self, group: dict[str, Any]) -> None:
         self._check_own({name: group[key] for name, key in self._keys.items()})
+
+
+def _from_arguments(base: Optimizer) -> list[set[str]]:
+    """A set for each of its groups."""
+    marks = [set(mark) for mark in _FROM_ARGUMENTS.get(base, ())]
+    return marks + [set() for _ in base.param_groups[len(marks) :]]
 
 
 def checked_bases(base: Optimizer | Sequence[Optimizer]) -> tuple[Optimizer, ...]:

@@ -170,7 +170,7 @@ def train_epoch(
         reference_every: g1 is taken on every so many-th image of a piece; 1 is all.
         metrics_of: the pass whose loss and error are returned, "first" or (the official code's)
             "second", which was made at the climbed weights.
-        after_step: called when a step has changed the weights.
+        after_step: called after each step, also one that a scaler has skipped.
 
     Raises:
         NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened.
