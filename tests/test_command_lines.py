@@ -1,6 +1,6 @@
 """Command lines that nobody would write: each is a valid config, or refused in one message.
 
-``GNP_EXAMPLES=5000`` tries so many of each script, in place of 300 in all.
+``GNP_EXAMPLES=5000`` tries so many of each script, in place of 530 in all.
 """
 
 import os

@@ -92,6 +92,15 @@ def test_overrides_that_make_a_run_another_one_are_refused_before_anything_start
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_experiment_that_has_another_name_than_its_file_is_told_what_to_write(tmp_path):
+    own = tmp_path / "configs/experiment/mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text((ROOT / "configs/experiment/quickstart.yaml").read_text())
+    rows = "table.parts.cnn.rows=[{label: mine, experiment: mine}]"
+    done = table(tmp_path, "--config-dir", tmp_path / "configs", rows, expect=2)
+    assert "configs/experiment/mine.yaml has to say “experiment: mine”" in done.stderr
+
+
 def test_dry_run_only_shows(tmp_path):
     done = table(tmp_path, "dry_run=true")
     assert done.stdout.count("python scripts/train.py experiment=quickstart") == 18

@@ -46,8 +46,8 @@ def write_report(folder: Path, command: str, missing: int) -> list[Path]:
         "## A training step",
         "Images a second of the plain base, ratios of SAM's and GNP's step to the plain one of the "
         "same round (median, lowest to highest), first step in seconds, MB above the resting state "
-        "at the peak. (A third party's logs have 1.80 end to end for SAM on such a ResNet-18, whose "
-        "first convolution is 3×3.)",
+        "at the peak. (A third party's logs have 1.80 end to end for SAM on such a ResNet-18, "
+        "whose first convolution is 3×3.)",
         markdown_table(STEP_HEAD, _step_rows(steps)),
         "## The fastest settings",
         markdown_table(["network", "settings", "GNP, images/s", "SAM", "GNP"], _best_rows(best)),
