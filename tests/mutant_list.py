@@ -203,8 +203,8 @@ ARITHMETIC = [
     Mutant(
         "weights do not come back after an exception",
         "gnp/optim/climb.py",
-        "    try:\n        yield\n    finally:\n        _copy_back(saved)",
-        "    yield\n    _copy_back(saved)",
+        "        yield\n    finally:\n        _copy_back(saved)\n",
+        "        yield\n    finally:\n        pass\n    if True:\n        _copy_back(saved)\n",
         PROMISES,
     ),
     Mutant(
@@ -579,13 +579,21 @@ ARRIVAL_AND_BASES = [
         "self.r",
         BASES,
     ),
+    Mutant(
+        "a process that skipped the first batch has no scale",
+        "gnp/optim/loss_scale.py",
+        '        self.of(1.0, base.param_groups[0]["params"][0].device)\n',
+        "",
+        DISTRIBUTED,
+        slow=True,
+    ),
     *(
         Mutant(name, f"gnp/optim/{file}.py", old, new, tests)
         for name, file, old, new, tests in [
             (
                 "autocast's copies of the weights stay when they climb",
                 "climb",
-                "    torch.clear_autocast_cache()\n    try:",
+                "    try:\n        torch.clear_autocast_cache()",
                 "    try:",
                 PROMISES,
             ),
@@ -599,23 +607,51 @@ ARRIVAL_AND_BASES = [
             (
                 "another GNP keeps the settings of the first",
                 "wrapper",
-                "for key in mark & defaults.keys()",
-                "for key in defaults.keys() - group.keys()",
+                "if k not in group or k in _from_arguments(part, group)",
+                "if k not in group",
                 PROMISES,
             ),
             (
                 "another GNP takes the settings of the groups",
                 "wrapper",
-                "mark.update(defaults.keys() - group.keys())",
-                "mark.update(defaults)",
+                "_remember(part, group, renewed.intersection(more))",
+                "_remember(part, group, renewed)",
                 PROMISES,
             ),
             (
                 "a group that is added later is not remembered",
                 "wrapper",
-                "[set(missing)] * added",
-                "[set()] * added",
+                "_remember(part, group, missing)",
+                "pass",
                 PROMISES,
+            ),
+            (
+                "another GNP counts steps anew",
+                "penalty",
+                '{**own, "climbs": True}, kept=chance.own',
+                '{**own, "climbs": True, **chance.own}',
+                PROMISES,
+            ),
+            (
+                "a copy forgets whose settings it has",
+                "wrapper",
+                "            _remember(part, group, keys)",
+                "            pass",
+                PROMISES,
+            ),
+            (
+                "autocast's copies of the weights stay after the step",
+                "gnp",
+                "        torch.clear_autocast_cache()  # as the weights",
+                "        pass  # as the weights",
+                PROMISES,
+            ),
+            (
+                "a direction is kept in a skipped batch",
+                "gnp",
+                "            self._climb.renew()\n            self._count()",
+                "            self._count()",
+                ARRIVAL,
             ),
             (
                 "an added group has no part in the direction",
@@ -673,7 +709,7 @@ ARRIVAL_AND_BASES = [
                 "{group.alpha for group in groups if group.r > 0}",
                 ECONOMY,
             ),
-            ("weights in 16 bits are not named", "groups", "if halves:", "if False:", PROMISES),
+            ("weights in 16 bits are not named", "climbing", "if halves:", "if False:", PROMISES),
         ]
     ),
 ]
@@ -2180,7 +2216,7 @@ VARIANTS_OF_ONE_PASS = [
                 "        self._draw()\n",
                 "        self._draw()\n        self._count()\n",
             ),
-            ("no step is counted", "gnp", "norm))\n        self._count()\n", "norm))\n"),
+            ("no step is counted", "gnp", "``climbed``\n        self._count()\n", "``climbed``\n"),
             (
                 "a draw is made for each look",
                 "penalty",

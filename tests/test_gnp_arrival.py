@@ -123,7 +123,7 @@ def test_a_skipped_batch_is_no_step_whatever_is_on(settings, skipped):
                 assert equal(params, before)
                 if count is not None:
                     assert optimizer.param_groups[0]["steps"] == count + 1
-            if step == skipped:
+            elif step == skipped:
                 optimizer.renew_direction()  # as after any step that was none
             if "probability" in settings:
                 optimizer.param_groups[0]["steps"] = step  # the same draws

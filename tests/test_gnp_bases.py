@@ -193,7 +193,7 @@ def test_a_group_added_to_several_bases_says_who_updates_it():
 
 
 def test_several_bases_step_with_a_closure_as_one_optimizer_does():
-    """torch.distributed.checkpoint calls ``optimizer.base.step(closure=None)``."""
+    """What takes any optimizer may call it with torch's signature."""
     _, params, loss_of, *_ = problem()
     bases = GNP(pair(params)).base
     bases.zero_grad()

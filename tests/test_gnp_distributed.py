@@ -22,6 +22,7 @@ def in_each_process(rank):
         "idle": idle_parameters(rank),
         "buckets": buckets(rank),
         "overflow": overflow(rank),
+        "skipped": [skipped(rank, when) for when in (0, 1)],
         **{f"sharded_{b}_{v}": sharded(b, v) for b in BASES for v in VARIANTS},
         "half": sharded("sgd", "plain", torch.bfloat16),
         "static_graph": {
@@ -154,6 +155,29 @@ def overflow(rank):
 
 def test_an_overflow_in_one_process_skips_the_step_in_all(of_ranks):
     assert [results["overflow"] for results in of_ranks] == [(True, 2.0)] * 2
+
+
+def skipped(rank, when):
+    """One process skips a batch: the others' gradients and a zero for its own make the step."""
+    model = network().float()
+    ddp = nn.parallel.DistributedDataParallel(model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    base = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = GNP(base, r=0.3, model=ddp, grad_scaler=scaler)
+    for step in range(3):
+        x, y = (t.chunk(2)[rank] for t in images(step))
+        closure = closure_of(optimizer, ddp, x.float(), y, scaler)
+        before = model[0].weight.detach().clone()
+        optimizer.step(optimizer.zero_grad if rank == 1 and step == when else closure)
+        scaler.update()
+        assert not torch.equal(before, model[0].weight)
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def test_a_batch_that_one_process_skips_counts_as_zero_there(of_ranks):
+    for ours, theirs in zip(*(results["skipped"] for results in of_ranks), strict=True):
+        assert all(map(torch.equal, ours, theirs))
+        assert all(p.isfinite().all() for p in ours)
 
 
 # ---------------------------------------------------------------------- FSDP2

@@ -253,8 +253,9 @@ def test_norms_of_a_group_that_is_added_climb_too():
         assert torch.equal(at, climbed) == (i not in NORMS)
 
 
+@pytest.mark.parametrize("more", [{}, {"direction_every": 2}, {"climb_along": "momentum"}])
 @pytest.mark.parametrize("why", ["no group climbs", "norms in one that does not", "r", "frozen"])
-def test_where_nothing_climbs_it_is_an_error(why):
+def test_where_nothing_climbs_it_is_an_error(why, more):
     """…and not two passes at the same weights."""
     model, params, loss_of = normed()
     norms = [params[i] for i in NORMS]
@@ -270,11 +271,32 @@ def test_where_nothing_climbs_it_is_an_error(why):
             p.requires_grad_(False)
     else:
         groups[1]["climbs"] = False
-    optimizer = GNP(torch.optim.SGD(groups, lr=0.1), R, ALPHA, **settings)
+    optimizer = GNP(torch.optim.SGD(groups, lr=0.1, momentum=0.9), R, ALPHA, **settings, **more)
     before = [p.detach().clone() for p in params]
     with pytest.raises(RuntimeError, match="nothing climbs"):
         trained(optimizer, params, loss_of, 1)
     assert all(map(torch.equal, params, before))
+
+
+@pytest.mark.parametrize("along", ["gradient", "momentum"])
+def test_gradients_that_no_backward_has_made_climb_too(along):
+    """Parameters that require none, as with ``torch.func``."""
+    p = torch.tensor([3.0, 4.0])
+    base = torch.optim.SGD([p], lr=0.1, momentum=0.9)
+    optimizer = GNP(base, r=1.0, alpha=1.0, climb_along=along)
+    seen = []
+
+    def closure():
+        seen.append(p.clone())
+        p.grad = p.clone()
+        return p.square().sum() / 2
+
+    optimizer.step(closure)
+    optimizer.step(closure)
+    at, climbed = (seen[0], seen[1]) if along == "gradient" else (seen[0] - 0.1 * seen[0], seen[1])
+    direction = torch.tensor([0.6, 0.8])
+    expected = at + direction if along == "gradient" else at - direction
+    torch.testing.assert_close(climbed, expected)
 
 
 def test_norms_alone_go_with_old_directions():

@@ -493,7 +493,34 @@ def test_a_surrounding_autocast_does_not_compute_with_the_old_weights(how):
                 step()
         return seen
 
-    assert len(set(losses(around=False))) > 1
+    at, climbed, *_ = apart = losses(around=False)
+    assert at != climbed or how == "pieces"
+    assert losses(around=True) == apart
+
+
+@pytest.mark.parametrize("settings", [{}, {"r": 0.0}, {"climb_along": "momentum"}])
+def test_nor_does_one_around_several_steps(settings):
+    def losses(around):
+        torch.manual_seed(0)
+        model, seen = network(), []
+        base = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+        optimizer = GNP(base, **{"r": 2.0, **settings})
+        x, y = batch()
+
+        def closure():
+            optimizer.zero_grad()
+            with nullcontext() if around else torch.autocast("cpu", torch.bfloat16):
+                loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            seen.append(loss.item())
+            return loss
+
+        with torch.autocast("cpu", torch.bfloat16) if around else nullcontext():
+            for _ in range(3):
+                optimizer.step(closure)
+        return seen
+
+    assert len(set(losses(around=False))) >= 3
     assert losses(around=True) == losses(around=False)
 
 
@@ -516,6 +543,35 @@ def test_another_gnp_around_the_same_base_has_its_own_settings():
     assert [(g["r"], g["alpha"], g["adaptive"]) for g in base.param_groups] == [
         (0.7, 0.9, True), (0.3, 0.9, True), (0.7, 0.4, True)
     ]  # fmt: skip
+    del base.param_groups[0]
+    optimizer = GNP(base, r=0.2)
+    optimizer.add_param_group({"params": [first], "r": 0.6})
+    GNP(base, r=0.9)
+    assert [g["r"] for g in base.param_groups] == [0.3, 0.9, 0.6]
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_so_has_one_around_a_copy(duplicate):
+    first, second = network(), network()
+    groups = [{"params": first.parameters()}, {"params": second.parameters(), "r": 0.3}]
+    base = duplicate(GNP(torch.optim.SGD(groups, lr=0.1), r=0.1)).base
+    GNP(base, r=0.5)
+    assert [g["r"] for g in base.param_groups] == [0.5, 0.3]
+
+
+def test_another_gnp_goes_on_counting_steps():
+    p = nn.Parameter(torch.ones(2))
+    base = torch.optim.SGD([p], lr=0.1)
+    for steps in (1, 2):
+        optimizer = GNP(base, r=0.1 * steps, probability=0.5)
+
+        def closure(optimizer=optimizer):
+            optimizer.zero_grad()
+            p.sum().backward()
+            return p.sum().detach()
+
+        optimizer.step(closure)
+        assert optimizer.param_groups[0]["steps"] == steps
 
 
 def test_a_checkpoint_of_a_gnp_brings_its_settings_into_a_bare_base_too():
@@ -553,6 +609,9 @@ def test_weights_in_which_the_climb_is_rounded_away_are_named(dtype):
         warnings.simplefilter("error")
         GNP(torch.optim.SGD(network().parameters(), lr=0.1))
         GNP(torch.optim.SGD(network(dtype).parameters(), lr=0.1), r=0.0)
+        GNP(torch.optim.SGD(network(dtype).parameters(), lr=0.1), alpha=0.0)
+        mixed = nn.Sequential(nn.Linear(2, 4).to(dtype), nn.LayerNorm(4))
+        GNP(torch.optim.SGD(mixed.parameters(), lr=0.1), model=mixed, climb_only_norms=True)
 
 
 def test_step_hooks_run():

@@ -98,7 +98,7 @@ def test_an_experiment_that_has_another_name_than_its_file_is_told_what_to_write
     own.write_text((ROOT / "configs/experiment/quickstart.yaml").read_text())
     rows = "table.parts.cnn.rows=[{label: mine, experiment: mine}]"
     done = table(tmp_path, rows, f"--config-dir={tmp_path / 'configs'}", expect=2)
-    assert "configs/experiment/mine.yaml has to say “experiment: mine”" in done.stderr
+    assert "does configs/experiment/mine.yaml say “experiment: mine”?" in done.stderr
 
 
 def test_dry_run_only_shows(tmp_path):

@@ -72,7 +72,7 @@ class WantedConfigs:
         if place != (str(run.path), root) or change:
             named = str(run.path.parents[2])
             if config.experiment != named:
-                change += f" (configs/experiment/{named}.yaml has to say “experiment: {named}”)"
+                change += f" (does configs/experiment/{named}.yaml say “experiment: {named}”?)"
             raise SeriesMismatch(
                 f"{spec.kind} {spec.name}: overrides change which run it is: {run.path} in {root} "
                 f"became {place[0]} in {place[1]}{change}; set root=… and {spec.kind}.…=… instead"

@@ -110,8 +110,8 @@ class Fresh(Climb):
         self, groups: list[Group], g1: Gradients, norm: Tensor
     ) -> tuple[Gradients, Tensor]:
         """The direction, and the norm that it is divided by."""
-        self._climbing.check(groups)
         climbing = self._climbing(groups, g1)
+        self._climbing.check(groups)
         return climbing, norm if climbing is g1 else norm_of(climbing)
 
     def made(self, group: Group) -> bool:
@@ -233,8 +233,8 @@ def climbed(groups: list[Group], ascent: Ascent) -> Iterator[None]:
     """
     saved = _move(groups, ascent)
     del ascent  # which may be the last that holds g1
-    torch.clear_autocast_cache()
     try:
+        torch.clear_autocast_cache()
         yield
     finally:
         _copy_back(saved)

@@ -1,14 +1,17 @@
 """Which parameters climb: all, some groups, or those of the normalisation layers alone."""
 
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
+from gnp.optim.errors import levels_to_the_caller
 from gnp.optim.gradients import Gradients
 from gnp.optim.groups import Group
+from gnp.optim.update_rule import HALVES
 
 # _NormBase: batch, synchronised and instance norm, lazy ones too.
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -27,13 +30,33 @@ class Climbing:
         return [grads if group.climbs else [None] * len(grads) for group, grads in pairs]
 
     def check(self, groups: list[Group]) -> None:
-        """Raises RuntimeError if both passes would be at the same weights."""
-        able = (group.params for group in groups if group.climbs and group.r > 0)
-        if not any(p.requires_grad and self._may(p) for params in able for p in params):
+        """Raises RuntimeError if both passes would be at the same weights, whatever the batch."""
+        # Where none requires a gradient, they are made by other means than backward.
+        by_hand = not any(p.requires_grad for group in groups for p in group.params)
+        if not any(p.requires_grad or by_hand for p in self._able(groups)):
             raise RuntimeError(
-                "nothing climbs: no group with r > 0 and climbs=True has a parameter that may and "
-                "that requires a gradient. For the base optimizer alone set r=0 or alpha=0"
+                "nothing climbs: no group with r > 0 and climbs=True has a parameter that may "
+                "climb and requires a gradient. For the base optimizer alone set r=0 or alpha=0 in "
+                "every group"
             )
+
+    def warn_of_rounding(self, groups: list[Group]) -> None:
+        """Where weights are stored in 16 bits: an entry moves only by about 1/256 (bf16) or 1/2048
+        (fp16) of itself or more, and its part of a climb of length r is less, mostly."""
+        able = self._able(groups) if any(group.alpha > 0 for group in groups) else ()
+        halves = {str(p.dtype) for p in able if p.requires_grad and p.dtype in HALVES}
+        if halves:
+            warnings.warn(
+                f"parameters are stored in {' and '.join(sorted(halves))}, in which much of the "
+                f"climb is rounded away: entries that move by less than half of their last bit do "
+                f"not move. Keep the parameters in torch.float32 and compute in torch.autocast",
+                stacklevel=levels_to_the_caller(),
+            )
+
+    def _able(self, groups: list[Group]) -> Iterator[Tensor]:
+        """What has a length to climb."""
+        climbing = (group.params for group in groups if group.climbs and group.r > 0)
+        return (p for params in climbing for p in params if self._may(p))
 
     def _may(self, parameter: Tensor) -> bool:
         return True

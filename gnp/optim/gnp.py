@@ -26,7 +26,7 @@ from gnp.optim.climb import Adaptive, Ascent, climbed
 from gnp.optim.climbing import climbing
 from gnp.optim.first_pass import FirstPass
 from gnp.optim.gradients import add_l2, current_gradients, norm_of, scale_, take_gradients
-from gnp.optim.groups import Group, warn_of_rounding
+from gnp.optim.groups import Group
 from gnp.optim.loss_scale import loss_scale
 from gnp.optim.mix import mix_into_gradients, reference_in_the_mix
 from gnp.optim.momentum import climb_of
@@ -128,8 +128,8 @@ class GNP(PenaltyWrapper):
     parameters and the two gradients one copy of the parameters is held during a step.
     Parameters sharded by FSDP2 (``fully_shard``) climb shard by shard, by the norm over all. Keep
     them in float32: in 16 bits most of the climb is rounded away (one warning).
-    The settings of groups that were built without some of their own are this optimizer's, also
-    where another GNP was around the base before.
+    A setting that a group was not built with is this optimizer's, also if another GNP was around
+    the base before, or a schedule has changed it since.
 
     Groups that the base maximises (``maximize=True``) climb where L falls.
 
@@ -189,7 +189,7 @@ class GNP(PenaltyWrapper):
         self._fix(
             adaptive_eta=adaptive_eta, direction_every=direction_every, probability=probability
         )
-        warn_of_rounding(self._groups())
+        which.warn_of_rounding(self._groups())
         self._first: FirstPass | None = None  # between the two passes
         self._complete = False  # p.grad is g, by two passes without a closure
 
@@ -206,9 +206,10 @@ class GNP(PenaltyWrapper):
 
         Args:
             closure: zeroes the gradients, computes the loss on one fixed batch, calls
-                ``backward`` and returns the loss. Called twice (once in a step that
-                ``needs_second_pass`` says takes one gradient): prepare the batch outside it. One
-                that returns None and leaves no gradient skips its batch: the base makes no step.
+                ``backward`` and returns the loss. Called twice (once where ``needs_second_pass``
+                would be False): prepare the batch outside it. One that returns None and leaves no
+                gradient skips its batch: the base makes no step (where each of DDP's processes
+                climbs by itself, the others' gradients and a zero for its own make one).
                 After ``first_pass`` and ``second_pass`` it is None or (some trainers pass one
                 always) not called, and there is no loss to return.
 
@@ -328,6 +329,7 @@ class GNP(PenaltyWrapper):
         if self.max_grad_norm is not None:
             scale_(current_gradients(groups), clip_scale(norm(), self.max_grad_norm))
         self._climb.after_step(self._scale.step(self.base, norm))
+        torch.clear_autocast_cache()  # as the weights have moved: see ``climbed``
         self._count()
 
     # ------------------------------------------------------------------ steps without closures

@@ -1,16 +1,14 @@
 """A parameter group as the penalty sees it, and what its settings may be."""
 
 import math
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from gnp.optim.bases import bases_of
-from gnp.optim.errors import describe, levels_to_the_caller
-from gnp.optim.update_rule import HALVES
+from gnp.optim.errors import describe
 
 
 class Group(NamedTuple):
@@ -60,20 +58,6 @@ def _maximizes(base: Optimizer, group: dict[str, Any]) -> bool:
     # Some libraries' optimizers have it as an attribute, and some wrap another one.
     default = getattr(getattr(base, "optimizer", base), "maximize", False)
     return bool(group.get("maximize", default))
-
-
-def warn_of_rounding(groups: Iterable[Group]) -> None:
-    """Where weights are stored in 16 bits: an entry moves only by about 1/256 (bf16) or 1/2048
-    (fp16) of itself or more, and its part of a climb of length r is less, mostly."""
-    climbing = [p for group in groups if group.r > 0 and group.climbs for p in group.params]
-    halves = {str(p.dtype) for p in climbing if p.requires_grad and p.dtype in HALVES}
-    if halves:
-        warnings.warn(
-            f"parameters are stored in {' and '.join(sorted(halves))}, in which much of the climb "
-            f"is rounded away: entries that move by less than half of their last bit do not move. "
-            f"Keep the parameters in torch.float32 and compute in torch.autocast",
-            stacklevel=levels_to_the_caller(),
-        )
 
 
 def check_settings(settings: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ class PenaltyWrapper(OptimizerWrapper):
 
     def __init__(self, base: Optimizer | Sequence[Optimizer], own: dict[str, Any], chance: Chance):
         self._chance = chance
-        super().__init__(base, {**own, "climbs": True, **chance.own})
+        super().__init__(base, {**own, "climbs": True}, kept=chance.own)
 
     def penalty(self, group: dict[str, Any]) -> tuple[float, float]:
         """(r, α) of a group, whatever their keys are called in it."""

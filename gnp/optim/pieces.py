@@ -64,9 +64,9 @@ def pieces_of(
 class OnePiece:
     """Its g and its loss are the batch's."""
 
-    loss: Tensor
+    loss: Tensor | None
 
-    def add(self, loss: Tensor) -> None:
+    def add(self, loss: Tensor | None) -> None:
         self.loss = loss
 
 
@@ -87,7 +87,7 @@ class MeanOfPieces:
         if not any_gradient(self._groups):
             raise RuntimeError(
                 "one of several closures has skipped its piece of the batch (it returned None and "
-                "left no gradient): leave it out of the sequence, or skip the whole batch"
+                "left no gradient): leave it out of the sequence; if there is none, call no step"
             )
         self._losses.append(loss)
         self._after_piece()

@@ -1,7 +1,7 @@
 """An optimizer around another one, the base, with settings of its own in the base's groups."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -13,8 +13,9 @@ from gnp.optim.errors import describe
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
-# An optimizer → which keys each of its groups has from the arguments of a wrapper.
-_FROM_ARGUMENTS: "WeakKeyDictionary[Optimizer, list[set[str]]]" = WeakKeyDictionary()
+# An optimizer → its groups (by their first parameter) → keys that they have from the arguments of a
+# wrapper, and not by themselves. It cannot stand in the groups, which are in every checkpoint.
+_FROM_ARGUMENTS: "WeakKeyDictionary[Optimizer, dict[int, set[str]]]" = WeakKeyDictionary()
 
 
 class OptimizerWrapper(Borrower):
@@ -27,6 +28,7 @@ class OptimizerWrapper(Borrower):
             has a setting of that name itself (RMSprop's ``alpha``), the key has ``prefix`` before
             it: see ``own_setting``. What a group has already stays, but for what it has from
             the ``own`` of an earlier wrapper.
+        kept: the same, but they stay from an earlier wrapper too: what is counted there.
 
     Raises:
         TypeError: ``base`` is not an optimizer, is a wrapper itself or evaluates the closure
@@ -36,27 +38,34 @@ class OptimizerWrapper(Borrower):
     prefix = "own_"
     base: Optimizer
 
-    def __init__(self, base: Optimizer | Sequence[Optimizer], own: dict[str, Any]):
+    def __init__(
+        self,
+        base: Optimizer | Sequence[Optimizer],
+        own: dict[str, Any],
+        kept: Mapping[str, Any] | None = None,
+    ):
         checked_bases(base)
         base = Bases(base) if isinstance(base, Sequence) else base
+        own, settings = {**own, **(kept or {})}, own
         theirs = {name for part in bases_of(base) for name in part.defaults}
         self._keys = {name: self.prefix + name if name in theirs else name for name in own}
         defaults = {self._keys[name]: value for name, value in own.items()}
-        given = [
-            {key: value for key, value in group.items() if key not in earlier}
-            for part in bases_of(base)
-            for group, earlier in zip(part.param_groups, _from_arguments(part), strict=True)
+        missing = [
+            {
+                k: v
+                for k, v in defaults.items()
+                if k not in group or k in _from_arguments(part, group)
+            }
+            for part, group in _groups(base)
         ]
-        for settings in given:  # all of them before anything is changed
-            self._check_group({**defaults, **settings})
+        for (_, group), more in zip(_groups(base), missing, strict=True):
+            self._check_group({**group, **more})  # all of them before anything is changed
         self._check_group(defaults)
         self.base = base
-        for part in bases_of(base):
-            marks = _from_arguments(part)
-            for group, mark in zip(part.param_groups, marks, strict=True):
-                mark.update(defaults.keys() - group.keys())
-                group.update({key: defaults[key] for key in mark & defaults.keys()})
-            _FROM_ARGUMENTS[part] = marks
+        renewed = {self._keys[name] for name in settings}
+        for (part, group), more in zip(_groups(base), missing, strict=True):
+            group.update(more)
+            _remember(part, group, renewed.intersection(more))
         self._build(base.param_groups, {**base.defaults, **defaults})
 
     def _fix(self, **values: Any) -> None:
@@ -117,11 +126,10 @@ class OptimizerWrapper(Borrower):
         self._check_group(param_group)
         if self._building:
             return
-        before = {part: _from_arguments(part) for part in bases_of(self.base)}
         self.base.add_param_group(param_group)
-        for part, marks in before.items():
-            added = len(part.param_groups) - len(marks)
-            _FROM_ARGUMENTS[part] = marks + [set(missing)] * added
+        for part, group in _groups(self.base):
+            if group is param_group:
+                _remember(part, group, missing)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.base.zero_grad(set_to_none)
@@ -141,6 +149,16 @@ class OptimizerWrapper(Borrower):
                 switch()
 
     # ------------------------------------------------------------------ one state
+
+    def __getstate__(self) -> dict[str, Any]:
+        marks = [_from_arguments(part, group) for part, group in _groups(self.base)]
+        return {**super().__getstate__(), "_from_arguments": marks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        marks = state.pop("_from_arguments")
+        super().__setstate__(state)
+        for (part, group), keys in zip(_groups(self.base), marks, strict=True):
+            _remember(part, group, keys)
 
     def state_dict(self) -> dict[str, Any]:
         """The base's state dict; its groups carry the wrapper's settings too.
@@ -179,10 +197,21 @@ class OptimizerWrapper(Borrower):
         self._check_own({name: group[key] for name, key in self._keys.items()})
 
 
-def _from_arguments(base: Optimizer) -> list[set[str]]:
-    """A set for each of its groups."""
-    marks = [set(mark) for mark in _FROM_ARGUMENTS.get(base, ())]
-    return marks + [set() for _ in base.param_groups[len(marks) :]]
+def _groups(base: Optimizer) -> Iterator[tuple[Optimizer, dict[str, Any]]]:
+    """Its groups, each with the optimizer that updates it."""
+    return ((part, group) for part in bases_of(base) for group in part.param_groups)
+
+
+def _from_arguments(part: Optimizer, group: dict[str, Any]) -> set[str]:
+    return _FROM_ARGUMENTS.get(part, {}).get(_identity(group), set())
+
+
+def _remember(part: Optimizer, group: dict[str, Any], keys: Iterable[str]) -> None:
+    _FROM_ARGUMENTS.setdefault(part, {})[_identity(group)] = set(keys)
+
+
+def _identity(group: dict[str, Any]) -> int:
+    return id(next(iter(group["params"]), None))
 
 
 def checked_bases(base: Optimizer | Sequence[Optimizer]) -> tuple[Optimizer, ...]:
