@@ -27,3 +27,14 @@ def closure_for(optimizer, loss_of, scaler=None):
         return loss.detach()
 
     return closure
+
+
+def two_phases(optimizer, loss, second=None):
+    """A step as the docstring of ``first_pass`` has it."""
+    optimizer.zero_grad()
+    with optimizer.first_pass():
+        loss().backward()
+    if optimizer.needs_second_pass:
+        with optimizer.second_pass():
+            (second or loss)().backward()
+    optimizer.step()

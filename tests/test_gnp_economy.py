@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from problems import closure_for, problem
+from problems import closure_for, problem, two_phases
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -326,25 +326,19 @@ def test_a_group_that_is_added_has_a_part_in_the_next_direction(phases):
         return (first + added).square().sum()
 
     def step():
-        closure = closure_for(optimizer, loss)
-        if not phases:
-            optimizer.step(closure)
-            return
-        for context in (optimizer.first_pass, optimizer.second_pass):
-            if context == optimizer.first_pass or optimizer.needs_second_pass:
-                with context():
-                    closure()
-        optimizer.step()
+        if phases:
+            two_phases(optimizer, loss)
+        else:
+            optimizer.step(closure_for(optimizer, loss))
 
     step()
     optimizer.add_param_group({"params": [added]})
     step()
     assert len(seen) == 4
     torch.testing.assert_close(seen[3] - seen[2], torch.full_like(added, R / 2))  # of four entries
-    with torch.no_grad():
-        optimizer.base.add_param_group(
-            {**optimizer.param_groups[1], "params": [nn.Parameter(added.clone())]}
-        )
+    optimizer.base.add_param_group(
+        {**optimizer.param_groups[1], "params": [nn.Parameter(added.detach().clone())]}
+    )
     with pytest.raises(ValueError, match="argument 2 is shorter"):  # behind the optimizer's back
         step()
     step()

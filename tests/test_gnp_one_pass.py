@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from problems import closure_for, problem
+from problems import closure_for, problem, two_phases
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -44,16 +44,6 @@ def trained(optimizer, params, loss_of, steps=STEPS, calls=None):
         optimizer.step(closure_for(optimizer, loss))
         seen.append([p.detach().clone() for p in params])
     return seen
-
-
-def two_phases(optimizer, loss):
-    optimizer.zero_grad()
-    with optimizer.first_pass():
-        loss().backward()
-    if optimizer.needs_second_pass:
-        with optimizer.second_pass():
-            loss().backward()
-    optimizer.step()
 
 
 # ---------------------------------------------------------------------- steps by chance

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from problems import closure_for, two_phases
 from torch import nn
 
 from gnp.benchmarks.memory import LiveBytes
@@ -455,73 +456,49 @@ def test_a_group_added_later_climbs_too():
     torch.testing.assert_close(second.detach(), 1 - 0.2 * torch.full((2,), 1.25))  # α = 1: g2
 
 
-@pytest.mark.parametrize("how", ["step", "pieces", "passes", "old direction"])
-def test_a_surrounding_autocast_does_not_compute_with_the_old_weights(how):
+def losses_under_autocast(around, how="step", **settings):
+    """Of all passes of three steps. ``around``: what it is open around, each "forward" pass, each
+    "step", or "all" of them."""
+    torch.manual_seed(0)
+    model, seen = network(), []
+    base = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    optimizer = GNP(base, **{"r": 2.0, "alpha": 0.9, **settings})
+    x, y = batch()
+
+    def here(level):
+        return torch.autocast("cpu", torch.bfloat16) if around == level else nullcontext()
+
+    def loss():
+        with here("forward"):
+            loss = nn.functional.cross_entropy(model(x), y)
+        seen.append(loss.item())
+        return loss
+
+    closure = closure_for(optimizer, loss)
+    with here("all"):
+        for _ in range(3):
+            with here("step"):
+                if how == "passes":
+                    two_phases(optimizer, loss)
+                else:
+                    optimizer.step([closure] * 2 if how == "pieces" else closure)
+    return seen
+
+
+@pytest.mark.parametrize("how", ["step", "pieces", "passes"])
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_surrounding_autocast_does_not_compute_with_the_old_weights(how, every):
     """It keeps copies of the weights in bf16 until it ends, whatever becomes of them."""
-
-    def losses(around):
-        torch.manual_seed(0)
-        model, seen = network(), []
-        every = 2 if how == "old direction" else 1
-        base = torch.optim.SGD(model.parameters(), lr=0.5)
-        optimizer = GNP(base, r=2.0, alpha=0.9, direction_every=every)
-        x, y = batch()
-
-        def autocast():
-            return torch.autocast("cpu", torch.bfloat16)
-
-        def closure():
-            optimizer.zero_grad()
-            with nullcontext() if around else autocast():
-                loss = nn.functional.cross_entropy(model(x), y)
-            loss.backward()
-            seen.append(loss.item())
-            return loss
-
-        def step():
-            if how != "passes":
-                optimizer.step([closure] * 2 if how == "pieces" else closure)
-                return
-            with optimizer.first_pass():
-                closure()
-            with optimizer.second_pass():
-                closure()
-            optimizer.step()
-
-        for _ in range(2):
-            with autocast() if around else nullcontext():
-                step()
-        return seen
-
-    at, climbed, *_ = apart = losses(around=False)
-    assert at != climbed or how == "pieces"
-    assert losses(around=True) == apart
+    at, climbed, *_ = apart = losses_under_autocast("forward", how, direction_every=every)
+    assert at != climbed
+    assert losses_under_autocast("step", how, direction_every=every) == apart
 
 
 @pytest.mark.parametrize("settings", [{}, {"r": 0.0}, {"climb_along": "momentum"}])
 def test_nor_does_one_around_several_steps(settings):
-    def losses(around):
-        torch.manual_seed(0)
-        model, seen = network(), []
-        base = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
-        optimizer = GNP(base, **{"r": 2.0, **settings})
-        x, y = batch()
-
-        def closure():
-            optimizer.zero_grad()
-            with nullcontext() if around else torch.autocast("cpu", torch.bfloat16):
-                loss = nn.functional.cross_entropy(model(x), y)
-            loss.backward()
-            seen.append(loss.item())
-            return loss
-
-        with torch.autocast("cpu", torch.bfloat16) if around else nullcontext():
-            for _ in range(3):
-                optimizer.step(closure)
-        return seen
-
-    assert len(set(losses(around=False))) >= 3
-    assert losses(around=True) == losses(around=False)
+    apart = losses_under_autocast("forward", **settings)
+    assert len(set(apart)) >= 3
+    assert losses_under_autocast("all", **settings) == apart
 
 
 def test_another_gnp_around_the_same_base_has_its_own_settings():

@@ -2,23 +2,12 @@
 
 import pytest
 import torch
-from problems import closure_for, problem
+from problems import closure_for, problem, two_phases
 from torch import nn
 
 from gnp.optim import GNP
 
 SETTINGS = {"r": 0.3, "alpha": 0.8, "l2": 0.05, "max_grad_norm": 0.5}
-
-
-def step(optimizer, loss, second=None):
-    """As the docstring of ``first_pass`` has it."""
-    optimizer.zero_grad()
-    with optimizer.first_pass():
-        loss().backward()
-    if optimizer.needs_second_pass:
-        with optimizer.second_pass():
-            (second or loss)().backward()
-    optimizer.step()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +31,7 @@ def test_it_is_the_step_with_a_closure(settings):
         optimizer = GNP(base, **settings)
         for _ in range(5):
             if two_phase:
-                step(optimizer, lambda ps=params: loss_of(ps))
+                two_phases(optimizer, lambda ps=params: loss_of(ps))
             else:
                 optimizer.step(closure_for(optimizer, lambda ps=params: loss_of(ps)))
     for a, b in zip(with_closure, in_two_phases, strict=True):
@@ -59,7 +48,7 @@ def test_statistics_draws_and_mode_are_as_with_a_closure():
         masks.append(out == 0)
         return out.square().mean()
 
-    step(optimizer, loss)
+    two_phases(optimizer, loss)
     assert model[1].num_batches_tracked == 1
     assert torch.equal(*masks)
     assert model[1].track_running_stats
@@ -91,7 +80,7 @@ def test_an_error_in_the_second_pass_leaves_the_weights_and_asks_for_a_new_first
     assert p.tolist() == [1, 1]
     with pytest.raises(TypeError, match="first_pass"):
         optimizer.step()
-    step(optimizer, p.sum)
+    two_phases(optimizer, p.sum)
     torch.testing.assert_close(p.detach(), torch.full((2,), 0.9))
 
 
@@ -104,7 +93,7 @@ def test_passes_out_of_order_are_refused():
         p.sum().backward()
     with pytest.raises(TypeError, match="second_pass"):
         optimizer.step()
-    step(optimizer, p.sum)
+    two_phases(optimizer, p.sum)
     with pytest.raises(TypeError, match="closure"):
         optimizer.step()  # a gradient is stepped with once
 
@@ -138,7 +127,7 @@ def test_a_scaler_of_the_loop_may_do_the_unscaling():
     _, params, loss_of, *_ = problem()
     _, plain, *_ = problem()
     expected = GNP(torch.optim.SGD(plain, lr=0.1), 0.3, 0.8)
-    step(expected, lambda: loss_of(plain))
+    two_phases(expected, lambda: loss_of(plain))
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     optimizer = GNP(torch.optim.SGD(params, lr=0.1), 0.3, 0.8)
     with optimizer.first_pass():

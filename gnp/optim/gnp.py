@@ -15,12 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gnp.optim.arrival import (
-    Arrival,
-    any_gradient,
-    arriving,
-    refuse_accelerates_accumulation,
-)
+from gnp.optim.arrival import Arrival, any_gradient, arriving, refuse_accelerates_accumulation
 from gnp.optim.chance import chance_of
 from gnp.optim.climb import Adaptive, Ascent, climbed
 from gnp.optim.climbing import climbing

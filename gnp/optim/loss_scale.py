@@ -72,8 +72,8 @@ class GradScaled:
         self._before.take(() if self._model is None else self._model.modules())
 
     def unscale(self, base: Optimizer) -> None:
-        # Where this process has skipped the first batch of all, its scaler has no scale yet.
-        self.of(1.0, base.param_groups[0]["params"][0].device)
+        if self._scaler._scale is None:  # this process has skipped the first batch of all
+            self.of(1.0, base.param_groups[0]["params"][0].device)
         self._scaler.unscale_(base)
 
     def step(self, base: Optimizer, norm: Callable[[], Tensor]) -> Tensor:

@@ -41,15 +41,15 @@ class OptimizerWrapper(Borrower):
     def __init__(
         self,
         base: Optimizer | Sequence[Optimizer],
-        own: dict[str, Any],
-        kept: Mapping[str, Any] | None = None,
+        own: Mapping[str, Any],
+        kept: Mapping[str, Any],
     ):
         checked_bases(base)
         base = Bases(base) if isinstance(base, Sequence) else base
-        own, settings = {**own, **(kept or {})}, own
         theirs = {name for part in bases_of(base) for name in part.defaults}
-        self._keys = {name: self.prefix + name if name in theirs else name for name in own}
-        defaults = {self._keys[name]: value for name, value in own.items()}
+        ours = {**own, **kept}
+        self._keys = {name: self.prefix + name if name in theirs else name for name in ours}
+        defaults = {self._keys[name]: value for name, value in ours.items()}
         missing = [
             {
                 k: v
@@ -62,7 +62,7 @@ class OptimizerWrapper(Borrower):
             self._check_group({**group, **more})  # all of them before anything is changed
         self._check_group(defaults)
         self.base = base
-        renewed = {self._keys[name] for name in settings}
+        renewed = {self._keys[name] for name in own}
         for (part, group), more in zip(_groups(base), missing, strict=True):
             group.update(more)
             _remember(part, group, renewed.intersection(more))
