@@ -54,6 +54,7 @@ class Scale:
     images: int  # of an epoch of the input pipeline
     workers: int  # of torchvision's DataLoader
     cell: Cell
+    test_processes: int  # 0: the piece's own; each has the GPU's libraries in its memory
     eager_seconds: float = 90
     compiled_seconds: float = 150
     combinations: list[tuple[bool, str, bool]] = field(  # compiled, precision, channels last
@@ -71,6 +72,7 @@ def paper_scale(minutes: float, rounds: int) -> Scale:
         images=50_000,
         workers=min(available_cores(), 16),
         cell=Cell("vgg16_bn", NETWORKS["vgg16_bn"], minutes * MINUTE),
+        test_processes=min(available_cores(), 8),
     )
 
 
@@ -83,6 +85,7 @@ def toy_scale() -> Scale:
         images=32,
         workers=1,
         cell=Cell("vgg16_bn", [*TOY, "dataset=synthetic"], seconds=0.0, most_epochs=40),
+        test_processes=0,
         combinations=[(False, "fp32", True), (False, "bf16", True), (True, "fp32", False)],
     )
 
@@ -92,7 +95,7 @@ def pieces(folder: Path, scale: Scale, device: str) -> list[Piece]:
     early has shown most."""
     here = f"runtime.device={device}"
     machine = Piece("machine", partial(describe_machine, device), 2 * MINUTE)
-    tests = Piece("tests", run_tests, 5 * MINUTE)
+    tests = Piece("tests", partial(run_tests, scale.test_processes), 5 * MINUTE)
     steps = list(step_pieces(scale, here))
     inputs = [
         Piece(
@@ -153,11 +156,11 @@ def describe_machine(device: str) -> dict[str, Any]:
     return environment
 
 
-def run_tests() -> dict[str, Any]:
+def run_tests(processes: int) -> dict[str, Any]:
     """The tests that need a GPU; without one they are skipped."""
     files = [f for f in sorted((ROOT / "tests").glob("test_*.py")) if "mark.cuda" in f.read_text()]
-    workers = str(min(available_cores(), 8))  # each has the GPU's libraries in its memory
-    command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "-m", "cuda", *map(str, files)]
+    command = [sys.executable, "-m", "pytest", "-q", f"-n{processes}", "-m", "cuda"]
+    command += map(str, files)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(done.stdout, done.stderr, sep="\n")
     last = done.stdout.strip().splitlines()[-1:]
