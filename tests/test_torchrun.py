@@ -161,11 +161,11 @@ def second_rank(launcher):
     [
         (WITH_NORM, "sharpness_batch"),
         ([*WITHOUT_NORM, "training.batch_size=25"], "cannot be shared by 2 processes"),
-        ([*WITHOUT_NORM, "training.sharpness_batch=32"], "no whole pieces"),
     ],
-    ids=["batch norm", "odd batch", "pieces"],
+    ids=["batch norm", "odd batch"],
 )
 def test_what_two_processes_cannot_do_is_refused(tmp_path, settings, words):
+    """By the script; tests/test_distributed_arithmetic.py has the other reasons."""
     done = train(tmp_path, settings, 2)
     assert done.returncode != 0
     assert words in done.stderr
