@@ -160,7 +160,11 @@ def user_cache() -> Path:
 
 
 def write_text(path: str | Path, text: str, make_folder: bool = True) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()), make_folder)
+    write_bytes(path, text.encode(), make_folder)
+
+
+def write_bytes(path: str | Path, content: bytes, make_folder: bool = True) -> None:
+    write_atomically(path, lambda file: file.write(content), make_folder)
 
 
 def write_json(path: str | Path, value: Any, make_folder: bool = True) -> None:

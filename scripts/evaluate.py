@@ -2,6 +2,7 @@
 
     python scripts/evaluate.py outputs/runs/vgg16_bn/cifar10-basic/gnp/seed0
     python scripts/evaluate.py RUN RUN --cifar10-c data/CIFAR-10-C --json c.json
+    python scripts/evaluate.py RUN --images mine --predictions predictions
     python scripts/evaluate.py RUN --write
 
 RUN is a run's folder, of a run that is finished or not: the checkpoint is of its last epoch. Each
@@ -11,6 +12,9 @@ with.
 
 --flip averages the softmax of an image and of its mirror image, and is of them what is evaluated.
 
+--predictions writes what each image was predicted as to DIR/<run>/<images>.npz, in the format of
+a record's predictions.npz; of an image folder in the order of the classes and names.
+
 --write puts the predictions into the record of a finished run that has none, as runs now have from
 the start, and their checksum into its summary.json; no number in it changes. A record whose error
 is not found again to the last bit is left as it is, and so is one that is damaged.
@@ -18,6 +22,7 @@ is not found again to the last bit is left as it is, and so is one that is damag
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +36,12 @@ from gnp.cli import argument_parser, run_script
 from gnp.data import DataError
 from gnp.data.other_images import Named, cifar10_1, cifar_c, image_folder
 from gnp.errors import UserError
-from gnp.files import write_json
+from gnp.files import write_bytes, write_json
 from gnp.report.evaluations import EvaluatedRun, Evaluation, corruptions, overview
 from gnp.report.terminal import fitted, print_tables
 from gnp.screen import width_of
+from gnp.settings import run_path
+from gnp.tracking.predictions import encode
 from gnp.training.evaluation import Places, TrainedRun, summary_of
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -49,13 +56,16 @@ def main() -> int:
         arguments.batch_size,
     )
     done, status = [], 0
+    written: set[Path] = set()
     for folder in arguments.run:
         try:
-            done.append(evaluate(folder, places, arguments))
+            done.append(evaluate(folder, places, arguments, written))
         except UserError as error:
             print(f"evaluate.py: {error}", file=sys.stderr)
             status = error.exit_status
     show(done)
+    if written:
+        print(f"written: {len(written)} files in {arguments.predictions}")
     if arguments.json and done:
         runs = [run.to_plain() for run in done]
         write_json(arguments.json, {"flip": arguments.flip, "runs": runs})
@@ -89,6 +99,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
     parser.add_argument(
         "--write", action="store_true", help="put predictions into records without them"
+    )
+    parser.add_argument(
+        "--predictions", type=Path, metavar="DIR", help="also write each image's predictions to DIR"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers to FILE")
     parser.add_argument(
@@ -125,7 +138,10 @@ def dataset_root(name: str, data_root: str) -> str:
             ) from error
 
 
-def evaluate(folder: Path, places: Places, arguments: argparse.Namespace) -> EvaluatedRun:
+def evaluate(
+    folder: Path, places: Places, arguments: argparse.Namespace, written: set[Path]
+) -> EvaluatedRun:
+    """One run on each set of images; ``written`` has the files of the runs before, and gets its."""
     run = TrainedRun(folder, places)
     evaluations = []
     with Progress(
@@ -138,6 +154,12 @@ def evaluate(folder: Path, places: Places, arguments: argparse.Namespace) -> Eva
     ) as progress:
         task = progress.add_task(str(folder))
         for named in images_of(run, arguments):
+            file = file_of(run, named, arguments)
+            if file in written:
+                raise DataError(
+                    f"{folder}: {file} is of another run of that name; evaluate this one by "
+                    f"itself, with another folder for --predictions"
+                )
             name = f"{folder}: {named.name}"
             progress.reset(task, total=len(named.split), description=name)
             predictions = run.predictions(
@@ -152,10 +174,19 @@ def evaluate(folder: Path, places: Places, arguments: argparse.Namespace) -> Eva
                     **summary_of(predictions),
                 )
             )
+            if arguments.predictions:
+                write_bytes(file, encode(predictions))
+                written.add(file)
     if arguments.write:
-        written = run.write(predictions)
-        print(f"{folder}: {'predictions are written' if written else 'it has its predictions'}")
+        new = run.write(predictions)
+        print(f"{folder}: {'predictions are written' if new else 'it has its predictions'}")
     return EvaluatedRun(str(folder), run.epoch, run.config.training.epochs, evaluations)
+
+
+def file_of(run: TrainedRun, named: Named, arguments: argparse.Namespace) -> Path:
+    """For the predictions of these images."""
+    name = re.sub(r"[^\w.-]+", "_", named.name) + ("-flip" if arguments.flip else "")
+    return (arguments.predictions or Path()) / run_path(run.config) / f"{name}.npz"
 
 
 def images_of(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[Named]:

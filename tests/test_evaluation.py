@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -17,15 +18,15 @@ from gnp.data import DataError
 from gnp.data.digest import digest_of
 from gnp.data.loader import Normalise
 from gnp.data.other_images import CORRUPTIONS, Named, cifar_c
-from gnp.settings import validate
+from gnp.settings import run_path, validate
 from gnp.statistics.calibration import calibration_error
 from gnp.tracking import record as record_module
 from gnp.tracking.checksums import with_checksum
-from gnp.tracking.predictions import read_predictions
+from gnp.tracking.predictions import decode, read_predictions
 from gnp.tracking.reading import read_finished
 from gnp.training.build import build_model
 from gnp.training.checkpoint import read_checkpoint
-from gnp.training.evaluation import Places, _config_of
+from gnp.training.evaluation import Places, _config_of, summary_of
 from gnp.training.run import folder_of, run
 
 NAMES = [f"class{i}" for i in range(10)]
@@ -203,6 +204,45 @@ def test_only_predictions_of_the_own_images_are_written(evaluated, option):
     assert "leave the other options out" in err
 
 
+# ---------------------------------------------------------------------- into files of their own
+
+
+def test_each_images_predictions_are_written_where_one_says(tiny, tmp_path, monkeypatch, evaluated):
+    """Also of a run that is not finished, and for the mirror images too."""
+    finished = tiny(f"root={tmp_path}")
+    run(finished)
+    stopped = stop_after(monkeypatch, tiny(f"root={tmp_path}", "seed=1"), 2)
+    place = tmp_path / "predictions"
+    for flip in ([], ["--flip"]):
+        given = (folder_of(finished), stopped, "--predictions", place, *flip)
+        status, found, out, _ = evaluated(*given)
+        assert (status, out.count("written: 2 files in")) == (0, 1)
+        for seed, one in enumerate(found["runs"]):
+            name = "synthetic_test-flip.npz" if flip else "synthetic_test.npz"
+            file = place / run_path(finished).parent / f"seed{seed}" / name
+            predictions = decode(file, file.read_bytes())
+            (shown,), here = one["evaluations"], summary_of(predictions)
+            assert here["digest"] == shown["digest"]
+            for number in ("count", "error", "nll", "ece"):
+                assert here[number] == pytest.approx(shown[number], rel=1e-3)
+    content = (place / run_path(finished) / "synthetic_test.npz").read_bytes()
+    assert content == (folder_of(finished) / "predictions.npz").read_bytes()
+    assert len(list(place.rglob("*.npz"))) == 4
+
+
+def test_two_runs_of_one_name_do_not_write_over_each_other(tiny, tmp_path, evaluated):
+    config = tiny("training.epochs=1", f"root={tmp_path / 'root'}")
+    run(config)
+    shutil.copytree(tmp_path / "root", tmp_path / "again")
+    other = tmp_path / "again" / folder_of(config).relative_to(tmp_path / "root")
+    place = tmp_path / "predictions"
+    status, found, _, err = evaluated(folder_of(config), other, "--predictions", place)
+    assert (status, len(found["runs"])) == (2, 1)
+    assert f"{other}: " in err
+    assert "is of another run of that name; evaluate this one by itself" in err
+    assert evaluated(folder_of(config), other)[0] == 0
+
+
 # ---------------------------------------------------------------------- checkpoints
 
 
@@ -301,9 +341,10 @@ def corrupted(tmp_path):
 
 
 def test_each_corruption_at_each_severity_and_the_mean_of_the_papers(
-    on_cifar, corrupted, evaluated
+    on_cifar, corrupted, evaluated, tmp_path
 ):
-    status, found, out, _ = evaluated(folder_of(on_cifar), "--cifar10-c", corrupted)
+    given = (folder_of(on_cifar), "--cifar10-c", corrupted, "--predictions", tmp_path / "p")
+    status, found, out, _ = evaluated(*given)
     assert status == 0
     (one,) = found["runs"]
     order = [(name, s) for name in ("gaussian_noise", "fog", "spatter") for s in range(1, 6)]
@@ -318,6 +359,8 @@ def test_each_corruption_at_each_severity_and_the_mean_of_the_papers(
         assert one["mean"][name] == pytest.approx(np.mean([e[name] for e in of_paper]))
     assert "spatter (not in the mean)" in out
     assert "mean of 2 corruptions × severities" in out
+    written = {file.name for file in (tmp_path / "p").rglob("*.npz")}
+    assert written == {f"{name}_{severity}.npz" for name, severity in order}
     shown = next(line for line in out.splitlines() if "fog" in line)
     errors = [e["error"] for e in of_paper if e["corruption"] == "fog"]
     cells = [cell.strip() for cell in shown.strip("│ ").split("│")]

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gnp.files import write_atomically
+from gnp.files import write_bytes
 
 
 def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
     """Write each content to the file of its name. Returns the paths."""
     for name, content in contents.items():
         data = content.encode() if isinstance(content, str) else content
-        write_atomically(folder / name, lambda file, data=data: file.write(data))
+        write_bytes(folder / name, data)
     return [folder / name for name in contents]
 
 

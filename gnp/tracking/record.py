@@ -27,7 +27,7 @@ from gnp.files import (
     put_aside,
     remove_leftovers,
     storing,
-    write_atomically,
+    write_bytes,
     write_json,
 )
 from gnp.tracking.checksums import checksum_of, file_checksum, with_checksum
@@ -241,7 +241,7 @@ class RunRecord:
         self.check_place()
         if (self.folder / name).is_dir():
             put_aside(self.folder / name)
-        write_atomically(self.folder / name, lambda file: file.write(content), make_folder=False)
+        write_bytes(self.folder / name, content, make_folder=False)
 
     def _earlier_starts(self) -> list[dict[str, Any]]:
         try:
