@@ -13,6 +13,7 @@ WHOSE = {
     "table1": PAPER,
     "table2": PAPER,
     "third_parties": ("third parties' value (gnp/tables/published/third_parties.csv)", "theirs"),
+    "moskomule": ("another one's value (gnp/tables/published/moskomule.csv)", "theirs"),
 }
 FOLDER = Path(__file__).parent / "published"
 
