@@ -111,7 +111,7 @@ class TableRenderSettings(RenderSettings):
     until: Literal["trained", "decided"] = setting(
         "trained",
         "decided: add seeds, cell by cell, until each comparison is decided or has max_seeds; by a "
-        "rule that may look after each and is wrong in 5 % of tables without a difference",
+        "rule that may look after each and is wrong in about 5 % of tables without a difference",
     )
     min_seeds: int = setting(5, "with until=decided: before the first look", ge=2, le=1000)
     max_seeds: int = setting(30, "with until=decided: at most", ge=2, le=1000)
