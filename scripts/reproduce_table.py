@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gnp.cli import command_line, run_cli
-from gnp.jobs import reproduce
+from gnp.jobs import WantedConfigs, reproduce
 from gnp.report.plan import show_plan
 from gnp.settings import setting_names
 from gnp.settings.help import offer_help
@@ -26,8 +26,10 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TableSpec, TableJobSettings)
     seeds = Seeds(spec, how)
+    if how.plan or how.dry_run:  # of what is wanted by now
+        seeds.grow(WantedConfigs(spec, how.root))
     if how.plan:
-        show_plan(spec, seeds.runs(), how)
+        show_plan(spec, seeds.runs(), how, seeds.later_in_words())
     else:
         command = command_line("scripts/reproduce_table.py")
         reproduce(spec, seeds.runs(), how, TRAIN, partial(seeds.render, command), seeds.more)

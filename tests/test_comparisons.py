@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -183,6 +184,36 @@ def test_only_what_is_decided_against_all_is_bold(tmp_path):
     assert not any(both.is_best(result) for result in both.results)
 
 
+def test_what_diverged_is_said_with_the_verdict_and_is_not_best(tmp_path):
+    table = make(tmp_path)
+    (gnp,) = [r.cell for r in table.results if r.cell.method.label == "GNP"]
+    shutil.rmtree(Run(gnp, 1).folder(tmp_path))
+    records.write_diverged(tmp_path, Run(gnp, 1))
+    table = collect(table.spec, tmp_path)
+    sam, *others = verdict_in_words(table).splitlines()[1:]
+    assert "diverged" not in sam
+    for line in others:
+        assert line.startswith("GNP below S")
+        assert "decided in 1 of 1 row" in line
+        assert line.endswith("; without 1 run of GNP, which diverged.")
+    assert not any(table.is_best(result) for result in table.results)
+
+
+def test_differences_without_a_spread_are_undecided_for_a_reason_that_is_given(tmp_path):
+    same = {**ERRORS, "gnp": [error - 0.25 for error in ERRORS["sgd"]]}
+    table = make(tmp_path, same)
+    line = line_of(table, "GNP − SGD")
+    assert (line["p"], line["seeds_needed"], line["low"]) == ("1", "", "")
+    words = "undecided in 1 (n = 5; all differences are the same, which is no spread to go by)"
+    assert words in verdict_in_words(table)
+
+
+def test_more_seeds_than_can_be_counted_are_written_as_such(tmp_path):
+    errors = {**ERRORS, "sam": [20.1, 20.4, 19.7, 20.1, 20.1]}  # SGD's mean
+    line = line_of(make(tmp_path, errors), "SAM − SGD")
+    assert (float(line["difference"]), line["seeds_needed"]) == (pytest.approx(0), ">10000")
+
+
 def test_a_base_optimizer_that_is_decided_to_be_best_is_bold(tmp_path):
     turned = {"sgd": ERRORS["gnp"], "sam": ERRORS["sam"], "gnp": ERRORS["sgd"]}
     table = make(tmp_path, turned)
@@ -343,8 +374,13 @@ def test_seeds_that_were_added_until_decided_take_the_sequential_rule(tmp_path, 
         assert comparison.verdict.p >= rule.p(comparison.differences)
         assert comparison.interval.low < other.interval.low
         assert comparison.for_new_images.low < other.for_new_images.low
+        lines = [line_of(made, comparison.name) for made in (table, fixed)]
+        assert float(lines[0]["nll_low"]) < float(lines[1]["nll_low"])
+    assert "Intervals are those of the last look" in to_markdown(table)
+    assert "the last look" not in to_markdown(fixed)
     early = make(tmp_path, rule=Sequential(6, 30))
-    assert not any(c.verdict.decided for c in early.comparisons)
+    assert not any(c.verdict for c in early.comparisons)
+    assert "no statement (fewer than 6 seeds)" in to_markdown(early)
     assert all(c.interval is None and c.for_new_images is None for c in early.comparisons)
 
 

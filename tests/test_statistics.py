@@ -12,7 +12,12 @@ from gnp.statistics import Statistic
 from gnp.statistics.agreement import Agreement
 from gnp.statistics.calibration import calibration_error
 from gnp.statistics.improvement import Improvement
-from gnp.statistics.intervals import Differences, interval_for_new_images
+from gnp.statistics.intervals import (
+    Differences,
+    Interval,
+    informative,
+    interval_for_new_images,
+)
 from gnp.statistics.power import POWER, power, seeds_needed, smallest_gap
 from gnp.statistics.sequential import FixedSeeds, Sequential
 from gnp.statistics.verdict import ABOVE, BELOW, UNDECIDED, holm, verdicts
@@ -106,6 +111,14 @@ def test_an_interval_for_new_images_by_hand():
     half = math.sqrt(t**2 * seeds_part + z**2 * images_part)
     interval = interval_for_new_images(~wrong, np.ones_like(wrong))
     assert interval == pytest.approx((37.5 - half, 37.5 + half), rel=1e-5)
+
+
+def test_seeds_that_are_all_the_same_say_nothing_of_other_images_either():
+    wrong = np.zeros((2, 400), bool)
+    wrong[:, :12] = True
+    assert interval_for_new_images(~wrong, np.ones_like(wrong)) is None
+    wrong[1, 12] = True
+    assert interval_for_new_images(~wrong, np.ones_like(wrong)) is not None
 
 
 def test_resampling_seeds_and_images_is_wider_by_what_owen_says():
@@ -272,9 +285,11 @@ def test_a_sequential_verdict_waits_for_the_least_seeds_and_then_stands():
     assert rule.decided(Differences(clear)).decision == BELOW
     p = [rule.p(Differences(clear[:n])) for n in range(4, 13)]
     assert p == sorted(p, reverse=True)
-    then = Differences((*clear, 5.0, 5.0, 5.0))
+    then = Differences((*clear, 5.0, 5.0, 5.0, 5.0, 5.0))
     assert then.p > 0.05
+    assert then.mean > 0
     assert rule.p(then) == p[-1]
+    assert rule.decided(then).decision == BELOW  # as the look that decided it had it
 
 
 def test_a_sequential_interval_is_wider_and_leaves_out_what_is_decided():
@@ -285,6 +300,16 @@ def test_a_sequential_interval_is_wider_and_leaves_out_what_is_decided():
     assert repeated.low < plain.low < plain.high < repeated.high
     assert (rule.p(d) <= 0.05) == (repeated.high < 0)
     assert rule.interval(Differences(d.values[:4])) is None
+
+
+@pytest.mark.parametrize("limits", [(2, 30), (2, 60), (5, 140)])
+def test_a_look_that_rules_nothing_out_has_no_interval(limits):
+    rule = Sequential(*limits)
+    first = Differences(tuple(math.sin(i) for i in range(rule.min_seeds)))
+    assert rule.level(first.n, 0.05) < 1e-9
+    assert rule.interval(first) is None
+    assert informative(Interval(-100.0, 100.1)) is None
+    assert informative(Interval(-99.0, 101.0)) == (-99.0, 101.0)
 
 
 def test_seeds_beyond_the_last_look_are_not_looked_at():

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from conftest import CONFIGS, ROOT
 from pages import check, rows, table_of, texts, tree
-from records import PART, spec, write_diverged, write_record
+from records import PART, SPEC, spec, write_diverged, write_record
 from rich.console import Console
 
 from gnp.report.numbers import format_statistic
@@ -458,6 +459,30 @@ def test_the_table_of_third_parties_has_their_values_and_their_sources():
         ("ResNet-20", "SGD", "C10 basic"): Published(6.8, None),
         ("ResNet-20", "SAM", "C10 basic"): Published(6.5, None),
     }
+
+
+def test_each_part_has_the_values_of_its_own_file(tmp_path, monkeypatch):
+    """A file of one's own needs nothing but to be there."""
+    shutil.copytree(ROOT / "gnp/tables/published", tmp_path / "published")
+    mine = "model,method,column,error,std\nWRN-28-10,SGD,C100 basic,99,\n"
+    (tmp_path / "published/mine.csv").write_text(mine)
+    monkeypatch.setattr("gnp.tables.published.FOLDER", tmp_path / "published")
+    column = {**PART["columns"][0], "dataset": "e", "published": "C100 basic"}
+    row = {"label": "WRN", "experiment": "e", "published": "WRN-28-10"}
+    part = {"rows": [row], "columns": [column], "methods": PART["methods"][:1]}
+    other = {**part, "rows": [{**row, "experiment": "f"}]}
+    table = TableSpec.from_config({**SPEC, "parts": {
+        "theirs": {**part, "published": "table1", "also_published": "third_parties"},
+        "mine": {**other, "published": "mine"},
+    }})  # fmt: skip
+    found = collect(table, tmp_path)
+    assert [(r.published.error, r.also_published) for r in found.results] == [
+        (18.99, Published(19.94, None)),
+        (99.0, None),
+    ]
+    text = to_markdown(found)
+    assert text.count("| third party |") == 1
+    assert "the value of gnp/tables/published/mine.csv; difference: ours minus that" in text
 
 
 def test_a_published_file_that_is_not_there_is_refused_as_the_other_one(tmp_path):

@@ -16,6 +16,7 @@ from gnp.tables import Seeds, collect
 from gnp.tables.until import seeds_in_order
 
 THREE = [*PART["methods"], {"label": "SAM", "optimizer": "sam"}]
+LABELS = [method["label"] for method in THREE]
 ONE_COLUMN = {"columns": PART["columns"][:1], "methods": THREE}
 
 
@@ -35,7 +36,8 @@ def train(seeds, means, rounds=1000):
     done, runs = 0, seeds.runs()
     while runs and done < rounds:
         for run in runs:
-            if not (run.folder(seeds._root) / "summary.json").exists():
+            folder = run.folder(seeds._root)
+            if not any((folder / name).exists() for name in ("summary.json", "diverged.json")):
                 records.write_record(seeds._root, run, [error_of(run, means)])
         runs, done = seeds.more(None), done + 1
     return done
@@ -98,12 +100,67 @@ def test_no_seed_is_added_to_a_cell_that_lacks_one(tmp_path):
     assert set(counts(seeds).values()) == {4}
 
 
+def test_a_run_that_diverged_ends_the_seeds_of_its_comparisons_alone(tmp_path):
+    seeds = Seeds(spec(methods=THREE), how(tmp_path))
+    for run in seeds.runs():
+        if (run.cell.method.label, run.cell.column.label, run.seed) == ("GNP", "cutout", 1):
+            records.write_diverged(tmp_path, run)
+        else:
+            records.write_record(tmp_path, run, [error_of(run, dict.fromkeys(LABELS, 10.0))])
+    train(seeds, dict.fromkeys(LABELS, 10.0))
+    found = {
+        (cell.column.label, cell.method.label): len(seeds.spec.seeds_of(cell))
+        for cell in seeds.spec.cells()
+    }
+    others = {(column, method): 12 for column in ("basic", "cutout") for method in LABELS}
+    assert found == {**others, ("cutout", "GNP"): 4}
+    assert Seeds(spec(methods=THREE), how(tmp_path)).render("a command", None) != []
+    text = (tmp_path / "tables/small/table.md").read_text()
+    assert "comparisons were decided or a run of them diverged" in text
+    assert "; without 1 run of GNP, which diverged." in text
+
+
+def test_what_is_planned_are_the_seeds_that_the_records_lead_to(tmp_path):
+    means = dict.fromkeys(LABELS, 10.0)
+    train(Seeds(spec(**ONE_COLUMN), how(tmp_path)), means, rounds=2)
+    planned = Seeds(spec(**ONE_COLUMN), how(tmp_path))
+    assert "at most 24 runs more" in planned.later_in_words()
+    planned.grow(None)
+    assert set(counts(planned).values()) == {6}  # 4 and 5 are there
+    assert "at most 18 runs more" in planned.later_in_words()
+    assert Seeds(spec(), how(tmp_path, until="trained")).later_in_words() == ""
+    assert Seeds(spec(), how(tmp_path, min_seeds=12)).later_in_words() == ""
+
+
+def test_a_table_of_looks_that_rule_nothing_out_is_drawn(tmp_path):
+    seeds = Seeds(spec(**ONE_COLUMN), how(tmp_path, min_seeds=2, max_seeds=60))
+    for run in seeds.runs():
+        records.write_record(tmp_path, run, [error_of(run, dict.fromkeys(LABELS, 10.0))])
+    seeds.more = lambda wanted: []  # it is rendered midway
+    assert seeds.render("a command", None) == []
+    text = (tmp_path / "tables/small/table.md").read_text()
+    assert "GNP − SGD | 2 |" in text
+    assert "inf" not in text
+
+
 def test_a_column_that_has_fewer_seeds_keeps_to_them(tmp_path):
     columns = [PART["columns"][0], {**PART["columns"][1], "seeds": 5}]
     seeds = Seeds(spec(columns=columns, methods=THREE[:2]), how(tmp_path))
     train(seeds, {"SGD": 10.0, "GNP": 10.0})
     found = {cell.column.label: len(seeds.spec.seeds_of(cell)) for cell in seeds.spec.cells()}
     assert found == {"basic": 12, "cutout": 5}
+
+
+def test_a_column_with_fewer_seeds_than_a_look_takes_part_in_nothing(tmp_path):
+    columns = [PART["columns"][0], {**PART["columns"][1], "seeds": 3}]
+    seeds = Seeds(spec(columns=columns, methods=THREE[:2]), how(tmp_path))
+    train(seeds, {"SGD": 10.0, "GNP": 5.0})
+    basic, cutout = collect(seeds.spec, tmp_path, rule=seeds.rule).comparisons
+    assert basic.verdict.p == seeds.rule.p(basic.differences)  # by itself in Holm's procedure
+    assert cutout.verdict is None
+    seeds.render("a command", None)
+    text = (tmp_path / "tables/small/table.md").read_text()
+    assert "no statement in 1 (fewer than 4 seeds)" in text
 
 
 def test_until_trained_is_the_tables_own_seeds(tmp_path):

@@ -23,9 +23,21 @@ RESOLUTION = 1e-9
 ROUNDING = 1e-9
 
 
+# Points: no two errors in % are farther apart.
+WIDEST = 100.0
+
+
 class Interval(NamedTuple):
     low: float
     high: float
+
+
+def informative(interval: Interval | None) -> Interval | None:
+    """None in the place of one that reaches more than 100 points to either side, as the first looks
+    of many have."""
+    if interval is None or interval.high - interval.low > 2 * WIDEST:
+        return None
+    return interval
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,8 @@ def interval_for_new_images(
         correct_a, correct_b: (seeds, images), of the same seeds and images.
 
     Returns:
-        None where there are fewer than two seeds or images, or all is the same.
+        None where there are fewer than two seeds or images, or the seeds' errors are all as far
+        apart: a spread of 0 is no estimate of one.
     """
     if correct_a.shape != correct_b.shape or correct_a.ndim != 2:
         raise ValueError(f"shapes {correct_a.shape} and {correct_b.shape}: expected one, of two")
@@ -114,6 +127,8 @@ def interval_for_new_images(
         return None
     d = 100 * (correct_b.astype(np.float32) - correct_a.astype(np.float32))
     of_seeds, of_images, mean = d.mean(1, dtype=float), d.mean(0, dtype=float), d.mean(dtype=float)
+    if not of_seeds.std(ddof=1) > RESOLUTION:
+        return None
     rest = d - of_seeds[:, None] - of_images + mean
     rest_variance = float(np.square(rest).sum(dtype=float)) / ((n - 1) * (m - 1))
     seeds_part = of_seeds.var(ddof=1) / n
@@ -125,4 +140,4 @@ def interval_for_new_images(
         scipy.special.stdtrit(n - 1, upper) ** 2 * seeds_part
         + scipy.special.ndtri(upper) ** 2 * images_part
     )
-    return Interval(float(mean) - half, float(mean) + half) if half > RESOLUTION else None
+    return Interval(float(mean) - half, float(mean) + half)

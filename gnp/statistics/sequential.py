@@ -12,7 +12,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from gnp.statistics.intervals import CONFIDENCE, Differences, Interval
+from gnp.statistics.intervals import CONFIDENCE, Differences, Interval, informative
+from gnp.statistics.power import SMALLEST
 from gnp.statistics.verdict import Verdict, verdicts
 
 SHAPE = 0.1
@@ -24,6 +25,10 @@ class FixedSeeds:
     """The paired t-test, for seeds whose number does not depend on what they showed."""
 
     name = "paired t"
+    fewest = 2
+
+    def direction(self, differences: Differences) -> float:
+        return differences.mean
 
     def p(self, differences: Differences) -> float:
         return differences.p
@@ -55,7 +60,7 @@ class Sequential:
 
     As ``p`` is valid whenever one looks, Holm's procedure over the comparisons of a table is valid
     too, also where each has another number of seeds; and as it never grows, what is decided stays
-    so.
+    so, in the direction of the look that decided it.
 
     Seeds are looked at in the order of ``differences``, those after ``max_seeds`` not at all.
     """
@@ -74,6 +79,10 @@ class Sequential:
     def name(self) -> str:
         return f"paired t, looked at after each of {self.min_seeds} to {self.max_seeds} seeds"
 
+    @property
+    def fewest(self) -> int:
+        return self.min_seeds
+
     def decided(self, differences: Differences) -> Verdict:
         """The verdict after these seeds, of one comparison alone; ``verdicts`` has several."""
         return verdicts([differences], self)[0]
@@ -82,12 +91,20 @@ class Sequential:
         """Probability, without a difference, of a look at any of the seeds up to ``max_seeds`` as
         far out as the farthest of those so far: valid whenever one looks, and never growing from
         seed to seed. 1 before ``min_seeds``."""
-        values = np.array([differences.values[: self.max_seeds]])
-        if values.shape[1] < self.min_seeds or not differences.std > 0:
+        if differences.n < self.min_seeds or not differences.std > 0:
             return 1.0
-        farthest = np.abs(_scores(values, self.min_seeds) * self._weights[: values.shape[1]]).max()
-        as_far = len(self._null) - np.searchsorted(self._null, farthest)
+        as_far = len(self._null) - np.searchsorted(self._null, abs(self._farthest(differences)))
         return float((1 + as_far) / (1 + len(self._null)))
+
+    def direction(self, differences: Differences) -> float:
+        """Of the farthest look, which ``p`` is of: the mean of all seeds may lie elsewhere."""
+        return self._farthest(differences)
+
+    def _farthest(self, differences: Differences) -> float:
+        """The weighted z of the look that is farthest out."""
+        values = np.array([differences.values[: self.max_seeds]])
+        looks = _scores(values, self.min_seeds)[0] * self._weights[: values.shape[1]]
+        return float(looks[np.abs(looks).argmax()])
 
     def level(self, n: int, level: float) -> float:
         """Of the t-test after n seeds; 0 where it is not looked at."""
@@ -100,10 +117,10 @@ class Sequential:
     def interval(self, differences: Differences) -> Interval | None:
         """Of all differences that the look at these seeds would not have ruled out: those of all
         looks hold the true one together, with 95 % probability (repeated confidence intervals,
-        Jennison and Turnbull 2000, ch. 9)."""
+        Jennison and Turnbull 2000, ch. 9). None where it would not rule out anything."""
         seen = Differences(differences.values[: self.max_seeds])
         level = self.level(seen.n, 1 - CONFIDENCE)
-        return seen.interval(1 - level) if level else None
+        return informative(seen.interval(1 - level)) if level > SMALLEST else None
 
     @cached_property
     def _weights(self) -> NDArray[np.float64]:

@@ -17,6 +17,15 @@ class Rule(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def fewest(self) -> int:
+        """Seeds of which it says something."""
+        ...
+
+    def direction(self, differences: Differences) -> float:
+        """Below 0 where A is the lower one, if that is decided."""
+        ...
+
     def p(self, differences: Differences) -> float: ...
 
     def level(self, n: int, level: float) -> float: ...
@@ -68,20 +77,16 @@ def verdicts(comparisons: Sequence[Differences], rule: Rule) -> list[Verdict]:
     at: 5 % by the number of undecided ones.
 
     Args:
-        comparisons: each of two differences at least.
+        comparisons: each of as many differences as the rule needs at least.
     """
     adjusted = holm([rule.p(differences) for differences in comparisons])
     undecided = sum(p > LEVEL for p in adjusted)
     return [
-        _decided(differences, p)
+        Verdict(BELOW if rule.direction(differences) < 0 else ABOVE, p)
         if p <= LEVEL
         else _undecided(differences, p, LEVEL / undecided, rule)
         for differences, p in zip(comparisons, adjusted, strict=True)
     ]
-
-
-def _decided(differences: Differences, p: float) -> Verdict:
-    return Verdict(BELOW if differences.mean < 0 else ABOVE, p)
 
 
 def _undecided(differences: Differences, p: float, level: float, rule: Rule) -> Verdict:

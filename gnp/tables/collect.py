@@ -1,6 +1,6 @@
 """From run records to the numbers of a table."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,13 @@ from gnp.jobs import (
     read_series,
     said_of_diverged,
 )
+from gnp.settings.table import Part
 from gnp.statistics.sequential import FIXED_SEEDS
 from gnp.statistics.verdict import Rule
 from gnp.tables.cell_result import CellResult
 from gnp.tables.comparisons import Comparison, compare, compared_methods
 from gnp.tables.predictions import Judged, judged
-from gnp.tables.published import published_table
+from gnp.tables.published import Published, published_table
 from gnp.tables.spec import Cell, Run, TableSpec
 from gnp.tracking.damage import DamagedRecord
 
@@ -51,9 +52,10 @@ class TableResult(SeriesResult):
         return compare([(self.cells[a], self.cells[b]) for a, b in pairs], self.rule)
 
     def is_best(self, result: CellResult) -> bool:
-        """Whether it takes part in comparisons, and all of them are decided for it."""
+        """Whether it takes part in comparisons, and all of them are decided for it; not where runs
+        of it diverged, which is no error that could be compared."""
         own = [c for c in self.comparisons if result is c.ours or result is c.reference]
-        return bool(own) and all(c.winner() is result for c in own)
+        return bool(own) and not result.diverged and all(c.winner() is result for c in own)
 
 
 def collect(
@@ -76,10 +78,8 @@ def collect(
     """
     root = Path(root)
     command = command or f"python scripts/reproduce_table.py table={spec.name} root={root}"
-    published, also_published = {}, {}
-    for part in spec.parts.values():
-        published |= published_table(part.published) if part.published else {}
-        also_published |= published_table(part.also_published) if part.also_published else {}
+    published = _published(spec, lambda part: part.published)
+    also_published = _published(spec, lambda part: part.also_published)
     runs = {cell: [Run(cell, seed) for seed in spec.seeds_of(cell)] for cell in spec.cells()}
     read, warnings = read_series(runs, root, wanted, unrecorded)
     warnings += said_of_diverged(read.values())
@@ -87,18 +87,30 @@ def collect(
     for cell, records in read.items():
         if wanted is None:
             warnings += differences(records.finished, _without_seed, unrecorded)
-        key = (cell.row.published, cell.method.label, cell.column.published)
         cells[cell] = CellResult(
             records.finished,
             records.missing,
             cell,
-            published.get(key),
+            published.get(cell),
             spec.error_of,
             tuple(_judged(f, warnings) for f in records.finished),
-            also_published.get(key),
+            also_published.get(cell),
             diverged=records.diverged,
         )
     return TableResult(spec, root, warnings, command, cells, rule)
+
+
+def _published(spec: TableSpec, of: Callable[[Part], str | None]) -> dict[Cell, Published]:
+    """What the file of a cell's part says of it; of a cell in two parts the first one's."""
+    found: dict[Cell, Published] = {}
+    for part in spec.parts.values():
+        if (name := of(part)) is None:
+            continue
+        for cell in spec.cells_of(part):
+            key = (cell.row.published, cell.method.label, cell.column.published)
+            if (value := published_table(name).get(key)) is not None:
+                found.setdefault(cell, value)
+    return found
 
 
 def _judged(run: FinishedRun, warnings: list[str]) -> Judged | None:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from gnp.report.files import csv_text
 from gnp.report.grid import Entry, Grid, Line
 from gnp.report.numbers import MISSING, format_interval, format_p, unrounded
-from gnp.statistics.intervals import Interval
+from gnp.statistics.intervals import Differences, Interval
 from gnp.statistics.power import MOST_SEEDS
-from gnp.statistics.verdict import ABOVE, BELOW, LEVEL, UNDECIDED
+from gnp.statistics.sequential import Sequential
+from gnp.statistics.verdict import ABOVE, BELOW, LEVEL, UNDECIDED, Rule, Verdict
 from gnp.tables.collect import TableResult
 from gnp.tables.comparisons import Comparison
 
@@ -84,13 +85,18 @@ def _entries(comparison: Comparison, with_images: bool) -> list[Entry]:
     gap = needed = MISSING
     if verdict and not verdict.decided:
         gap = MISSING if verdict.smallest_gap is None else _gap(verdict.smallest_gap, ">")
-        needed = _needed(verdict.seeds_needed) if differences.std else MISSING
+        needed = _needed(verdict.seeds_needed) if _has_needed(verdict, differences) else MISSING
     return [*entries, Entry(gap), Entry(needed)]
 
 
 def _gap(gap: float, above: str) -> str:
     """Errors in % are no more than 100 points apart."""
     return f"{gap:.2f}" if gap <= 100 else f"{above}100"
+
+
+def _has_needed(verdict: Verdict, differences: Differences) -> bool:
+    """Without a spread no number of seeds can be named."""
+    return not verdict.decided and differences.std > 0
 
 
 def _needed(seeds: int | None) -> str:
@@ -104,7 +110,7 @@ def comparison_notes(table: TableResult) -> list[str]:
         return []
     if not decided:
         what = "Compared: the first method's error minus the second's in percentage points"
-        takes = "Nothing can be decided with fewer than two seeds of both methods."
+        takes = f"Nothing can be decided with {_too_few(table.rule)} of both methods."
         return [f"{what}, paired by seed. {takes}", *_left_out(table)]
     lines = [
         f"Compared: the first method's error minus the second's in percentage points, paired by "
@@ -116,6 +122,12 @@ def comparison_notes(table: TableResult) -> list[str]:
     ]
     if any(c.for_new_images for c in table.comparisons):
         lines[0] += " New images: the interval over seeds and images, for others of their kind."
+    if isinstance(table.rule, Sequential):
+        lines[0] += (
+            " Intervals are those of the last look, wide enough for all looks: what an earlier one "
+            "has decided stays decided, also where 0 lies inside. Means, P(lower) and its interval "
+            "are as for seeds whose number was fixed before."
+        )
     return lines + _left_out(table)
 
 
@@ -155,8 +167,19 @@ def verdict_in_words(table: TableResult) -> str | None:
         return None
     lines = ["Verdict (a row is a model in a column):"]
     for (ours, reference), comparisons in groups.items():
-        lines.append(f"{ours} below {reference}: {_counted(comparisons)}.")
+        lines.append(f"{ours} below {reference}: {_counted(comparisons)}{_without(comparisons)}.")
     return "\n".join(lines)
+
+
+def _without(comparisons: Sequence[Comparison]) -> str:
+    """What is in none of the numbers."""
+    diverged: dict[str, int] = {}
+    for result in (result for c in comparisons for result in (c.ours, c.reference)):
+        if result.diverged:
+            method = result.cell.method.label
+            diverged[method] = diverged.get(method, 0) + len(result.diverged)
+    runs = [f"{count} run{'s' * (count > 1)} of {method}" for method, count in diverged.items()]
+    return f"; without {' and '.join(runs)}, which diverged" if runs else ""
 
 
 def _counted(comparisons: Sequence[Comparison]) -> str:
@@ -165,8 +188,9 @@ def _counted(comparisons: Sequence[Comparison]) -> str:
         for decision in (BELOW, ABOVE, UNDECIDED)
     }
     silent = sum(c.verdict is None for c in comparisons)
+    too_few = _too_few(comparisons[0].rule)
     if silent == len(comparisons):
-        return "no statement (fewer than two seeds)"
+        return f"no statement ({too_few})"
     rows = f"{len(comparisons)} row" + ("s" if len(comparisons) > 1 else "")
     parts = [f"decided in {len(of[BELOW])} of {rows}"]
     if of[ABOVE]:
@@ -174,7 +198,7 @@ def _counted(comparisons: Sequence[Comparison]) -> str:
     if of[UNDECIDED]:
         parts.append(f"undecided in {len(of[UNDECIDED])} ({_what_it_takes(of[UNDECIDED])})")
     if silent:
-        parts.append(f"no statement in {silent} (fewer than two seeds)")
+        parts.append(f"no statement in {silent} ({too_few})")
     better = [c.improvement.probability for c in comparisons if c.verdict and c.improvement]
     if better:
         parts.append(f"probability of improvement {sum(better) / len(better):.2f}")
@@ -182,10 +206,17 @@ def _counted(comparisons: Sequence[Comparison]) -> str:
     return ", ".join(parts)
 
 
+def _too_few(rule: Rule) -> str:
+    return f"fewer than {'two' if rule.fewest == 2 else rule.fewest} seeds"
+
+
 def _what_it_takes(undecided: Sequence[Comparison]) -> str:
     several = len(undecided) > 1
     n = _range([str(c.differences.n) for c in sorted(undecided, key=lambda c: c.differences.n)])
     text = [f"n = {n}"]
+    if same := sum(not c.differences.std for c in undecided):
+        of = f"in {same} all seeds' differences" if several else "all differences"
+        text.append(f"{of} are the same, which is no spread to go by")
     verdicts = [c.verdict for c in undecided if c.verdict and c.differences.std]
     if gaps := sorted(v.smallest_gap for v in verdicts if v.smallest_gap is not None):
         between = _range([_gap(gap, "over ") for gap in gaps])
@@ -229,9 +260,9 @@ def _csv_line(comparison: Comparison) -> list:
         unrounded(verdict and verdict.p),
         verdict.decision if verdict else "",
         unrounded(verdict and verdict.smallest_gap),
-        (verdict and verdict.seeds_needed) or "",
+        _needed(verdict.seeds_needed) if verdict and _has_needed(verdict, differences) else "",
         unrounded(losses.mean if losses and losses.n else None),
-        *_ends(losses.interval() if losses and losses.n else None),
+        *_ends(comparison.rule.interval(losses) if losses and losses.n else None),
         " ".join(map(str, comparison.seeds)),
         " ".join(f"{difference:.6g}" for difference in differences.values),
     ]

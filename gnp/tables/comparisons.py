@@ -8,7 +8,14 @@ import numpy as np
 
 from gnp.settings.table import Method, Part
 from gnp.statistics.improvement import Improvement
-from gnp.statistics.intervals import CONFIDENCE, Differences, Interval, interval_for_new_images
+from gnp.statistics.intervals import (
+    CONFIDENCE,
+    Differences,
+    Interval,
+    informative,
+    interval_for_new_images,
+)
+from gnp.statistics.power import SMALLEST
 from gnp.statistics.verdict import ABOVE, BELOW, Rule, Verdict, verdicts
 from gnp.tables.cell_result import CellResult
 
@@ -19,7 +26,7 @@ class Comparison:
     paired by seed.
 
     Attributes:
-        verdict: None, no statement, where fewer than two seeds of both are finished.
+        verdict: None, no statement, where fewer seeds of both are finished than the rule needs.
     """
 
     ours: CellResult
@@ -72,10 +79,11 @@ class Comparison:
         if not correct:
             return None
         n = len(self.seeds)
-        confidence = 1 - self.rule.level(n, 1 - CONFIDENCE)
-        if confidence == 1:  # not looked at yet
+        level = self.rule.level(n, 1 - CONFIDENCE)
+        if level <= SMALLEST:  # not looked at yet, or as good as that
             return None
-        return interval_for_new_images(np.stack(correct[:n]), np.stack(correct[n:]), confidence)
+        a, b = np.stack(correct[:n]), np.stack(correct[n:])
+        return informative(interval_for_new_images(a, b, 1 - level))
 
     @property
     def _judged(self) -> list:
@@ -95,7 +103,7 @@ class Comparison:
 def compare(pairs: Sequence[tuple[CellResult, CellResult]], rule: Rule) -> list[Comparison]:
     """All of a table, decided together."""
     comparisons = [Comparison(ours, reference, rule) for ours, reference in pairs]
-    whole = [c for c in comparisons if c.differences.n >= 2]
+    whole = [c for c in comparisons if c.differences.n >= rule.fewest]
     decided = dict(zip(map(id, whole), verdicts([c.differences for c in whole], rule), strict=True))
     return [replace(c, verdict=decided.get(id(c))) for c in comparisons]
 

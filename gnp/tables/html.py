@@ -78,7 +78,7 @@ def _differences(table: TableResult) -> Iterator[Section]:
     )
     if silent := sum(c.interval is None for c in table.comparisons):
         of = len(table.comparisons)
-        caption += f" {silent} of {of} comparisons have no interval, for want of seeds."
+        caption += f" {silent} of {of} comparisons have no interval: too few seeds, or no spread."
     yield Section("Differences", [Figure(caption, [wide], None, differences_picture(table, True))])
 
 

@@ -9,13 +9,18 @@ from gnp.settings.table import SpecError
 
 PAPER = "the paper's value (arXiv 2202.03599)", "the paper's"
 # What the values of a file are, as notes say it; a file of third parties has its sources in it.
-WHOSE = {
+_WHOSE = {
     "table1": PAPER,
     "table2": PAPER,
     "third_parties": ("third parties' value (gnp/tables/published/third_parties.csv)", "theirs"),
     "moskomule": ("another one's value (gnp/tables/published/moskomule.csv)", "theirs"),
 }
 FOLDER = Path(__file__).parent / "published"
+
+
+def whose(name: str) -> tuple[str, str]:
+    """What the values of a file are, and whose."""
+    return _WHOSE.get(name, (f"the value of gnp/tables/published/{name}.csv", "that"))
 
 
 @dataclass(frozen=True)

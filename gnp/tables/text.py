@@ -35,7 +35,7 @@ from gnp.tables.comparison_text import (
     comparisons_grid,
     verdict_in_words,
 )
-from gnp.tables.published import WHOSE, Published
+from gnp.tables.published import Published, whose
 from gnp.tables.spec import Part, TableSpec
 
 BEST_EPOCH, ALSO = "best epoch†", "third party"
@@ -137,7 +137,7 @@ def notes(table: TableResult) -> list[str]:
     lines = [
         spec.note,
         f"{table.evaluated.capitalize()} error in % of the {spec.error_of} epoch's weights: mean ± "
-        f"sample standard deviation (number of seeds), {_seeds(spec)}. Bold: decided to be "
+        f"sample standard deviation (number of seeds), {_seeds(table)}. Bold: decided to be "
         f"below every method that it is compared with.",
         f"† {BEST_EPOCH.rstrip('†')}: the lowest {table.evaluated} error of any epoch. It was "
         f"chosen on those very images, so it is no estimate of anything; it is here to compare "
@@ -157,15 +157,15 @@ def notes(table: TableResult) -> list[str]:
 
 def _published_notes(spec: TableSpec) -> Iterator[str]:
     parts = spec.parts.values()
-    for what, whose in dict.fromkeys(WHOSE[part.published] for part in parts if part.published):
+    for what, theirs in dict.fromkeys(whose(part.published) for part in parts if part.published):
         yield (
-            f"published: {what}; difference: ours minus {whose}, "
+            f"published: {what}; difference: ours minus {theirs}, "
             "in percentage points. Where both have a standard deviation, and ours three seeds, its "
             "95 % interval follows (Welch's, as for two published runs; their number is unknown): "
             "different where it leaves out 0; compatible where the error of our mean alone holds "
             "0; open between, where it depends on that number."
         )
-    for what, _ in dict.fromkeys(WHOSE[part.also_published] for part in parts
+    for what, _ in dict.fromkeys(whose(part.also_published) for part in parts
                                  if part.also_published):  # fmt: skip
         yield f"{ALSO}: {what}."
 
@@ -176,15 +176,17 @@ def _has_further(table: TableResult, part: Part, column: Column) -> bool:
     return any(table.cells[cell].also_published for cell in cells)
 
 
-def _seeds(spec: TableSpec) -> str:
+def _seeds(table: TableResult) -> str:
+    spec = table.spec
     text = f"seeds {', '.join(map(str, spec.seeds))}"
     if spec.grows:
-        return f"of {text} the first ones, added until a cell's comparisons were decided"
-    fewer: dict[str, list[int]] = {}
+        grown = f"of {text} the first ones, added until a cell's comparisons were decided"
+        return grown + (" or a run of them diverged" if table.diverged else "")
+    fewer: dict[tuple[str, str], None] = {}
     for cell in spec.cells():
         if (own := spec.seeds_of(cell)) != spec.seeds:
-            fewer[cell.column.label] = own
-    return "; ".join([text, *(f"{c}: {', '.join(map(str, own))}" for c, own in fewer.items())])
+            fewer[cell.column.label, ", ".join(map(str, own))] = None
+    return "; ".join([text, *(f"{column}: {own}" for column, own in fewer)])
 
 
 def to_markdown(table: TableResult) -> str:

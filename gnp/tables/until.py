@@ -40,11 +40,12 @@ class Seeds:
 
     def more(self, wanted: Wanted) -> list[Run]:
         """All that are wanted after what the records show now; none if that is no more than
-        before."""
+        before. A cell of which a run diverged gets no more for the sake of its comparisons: what it
+        lacks is an outcome, which more seeds do not mend."""
         if not self._until_decided:
             return []
         table = collect(self.spec, self._root, None, wanted, unrecorded(), self.rule)
-        if table.missing or table.diverged:  # or they failed, or other processes have them
+        if table.missing:  # they failed, or other processes have them
             return []
         counts = counts_after(table, self._all)
         if all(counts[cell] == len(self.spec.seeds_of(cell)) for cell in counts):
@@ -52,10 +53,23 @@ class Seeds:
         self.spec = self._all.grown(counts)
         return self.runs()
 
-    def render(self, command: str, wanted: Wanted) -> list[str]:
-        """As ``gnp.tables.render``, of the seeds that the records lead to."""
+    def grow(self, wanted: Wanted) -> None:
+        """To the seeds that the records lead to."""
         while self.more(wanted):
             pass
+
+    def later_in_words(self) -> str:
+        """A plan's note about seeds that may be wanted after these; "" if there are none."""
+        if not self._until_decided or not (more := len(list(self._all.runs())) - len(self.runs())):
+            return ""
+        return (
+            f"Then cells whose comparisons are undecided get further seeds, one by one: at most "
+            f"{more} runs more."
+        )
+
+    def render(self, command: str, wanted: Wanted) -> list[str]:
+        """As ``gnp.tables.render``, of the seeds that the records lead to."""
+        self.grow(wanted)
         return render(self.spec, self._root, command, wanted, self.rule)
 
 
@@ -66,8 +80,8 @@ def seeds_in_order(first: Sequence[int], count: int) -> list[int]:
 
 
 def counts_after(table: TableResult, everything: TableSpec) -> dict[Cell, int]:
-    """{cell: its number of seeds}: one more than it has where a comparison of it is undecided and
-    there is another seed.
+    """{cell: its number of seeds}: one more than it has where a comparison of it is undecided,
+    there is another seed, and no run of the two cells diverged.
 
     Args:
         table: no run of it is missing.
@@ -76,9 +90,11 @@ def counts_after(table: TableResult, everything: TableSpec) -> dict[Cell, int]:
     counts = {cell: len(table.spec.seeds_of(cell)) for cell in table.spec.cells()}
     wanted = dict(counts)
     for comparison in table.comparisons:
-        if comparison.verdict is not None and comparison.verdict.decided:
+        both = comparison.ours, comparison.reference
+        decided = comparison.verdict is not None and comparison.verdict.decided
+        if decided or any(result.diverged for result in both):
             continue
-        for cell in (comparison.ours.cell, comparison.reference.cell):
+        for cell in (result.cell for result in both):
             most = len(everything.seeds_of(cell))
             # A cell may have seeds that this comparison lacks, for the sake of another one.
             wanted[cell] = max(wanted[cell], min(len(comparison.seeds) + 1, most))
