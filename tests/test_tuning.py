@@ -109,8 +109,13 @@ def test_the_trials_are_haltons_sequence_within_the_ranges():
 
 
 def test_rounding_leaves_no_range():
-    tuning = spec(trials=200, **with_range("lr", low=0.012345, high=0.012356))
+    tuning = spec(trials=2, **with_range("lr", low=0.012345, high=0.012356))
     assert all(0.012345 <= dict(t.values)["lr"] <= 0.012356 for t in tuning.trials_of["gnp"])
+
+
+def test_trials_that_rounding_makes_the_same_are_refused():
+    with pytest.raises(TuningError, match=r"methods, gnp: 16 trials have 1\d different settings"):
+        _ = spec(trials=16, **with_range("lr", low=0.1, high=0.11)).trials_of
 
 
 def test_every_method_has_had_as_many_trials_wherever_a_tuning_is_stopped():
@@ -259,6 +264,18 @@ def test_a_trial_that_diverged_is_no_missing_one_and_is_never_chosen(tmp_path):
     tuning = collect(tuning.spec, tmp_path)
     assert tuning.chosen["sgd"].trial.index == 2
     assert "4.00 (1 of 2)" in to_markdown(tuning)
+
+
+def test_there_are_no_finalists_before_the_first_round_is_over(tmp_path):
+    """What is missing is not known to have failed."""
+    early = tuning_of(tmp_path, {**FIRST, "gnp": [(3, 0.5), None, None]}, **FINALS)
+    assert not any(result.final for result in early.results)
+    assert [run.seed for run in early.missing] == [7, 7]
+    settled = collect(early.spec, tmp_path, first_round_over=True)
+    assert [r.trial.index for r in settled.results if r.final] == [0, 1, 0]
+    in_the_finals(tmp_path, early.spec, "sgd", 0, [9])  # the second round has begun
+    begun = collect(early.spec, tmp_path)
+    assert [r.trial.index for r in begun.results if r.final] == [0, 1, 0]
 
 
 FINALS = {"finalists": 2, "final_seeds": [2, 9]}

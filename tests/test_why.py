@@ -43,7 +43,7 @@ COMMON = {
 OWN = {
     "step_length": {"lengths": [0.001, 0.01, 0.1], "recipes": [0.1], "batches": 2},
     "geometry": {},
-    "landscape": {"epochs": [4], "line": [0, 0.8], "steps": 5, "line_steps": 5},
+    "landscape": {"epochs": [4], "line": [0, 0.8], "steps": 5, "line_steps": 7},
 }
 NAMES = sorted(f.stem for f in (CONFIGS / "why").glob("*.yaml"))
 
@@ -105,11 +105,22 @@ def measured(root, study, values, **more):
         ("landscape", {"line": [0, 0]}, "line has to name two different α"),
         ("landscape", {"line": [0, 0.4]}, "line has 0.4, which is not in alpha; add it there"),
         ("landscape", {"epochs": [2, 4]}, "epochs has to name one"),
+        ("landscape", {"steps": 20}, "steps=20 has no point at the solution; take 21"),
+        (
+            "landscape",
+            {"line_steps": 31, "beyond": 0.2},
+            r"no points at the two solutions; with so many points beyond can be 0\.181818 or 0\.25",
+        ),
     ],
 )
 def test_a_wrong_study_is_refused_with_what_is_wrong(measure, change, words):
     with pytest.raises(StudyError, match=words):
         spec(measure, **change)
+
+
+@pytest.mark.parametrize("beyond", [0, 0.181818, 0.25])
+def test_a_line_that_is_proposed_is_taken(beyond):
+    spec("landscape", line_steps=31, beyond=beyond)
 
 
 def test_there_is_no_other_study():

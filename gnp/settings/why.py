@@ -84,9 +84,11 @@ class LandscapeSettings(WhySettings):
 
     directions: int = setting(3, "random directions, the same draws for every solution", ge=1)
     reach: float = setting(1.0, "how far they go, in the solution's own filter norms", gt=0)
-    steps: int = setting(21, "points of a direction; an odd number has the solution itself", ge=3)
+    steps: int = setting(
+        21, "points of a direction; odd, so that the solution is one of them", ge=3
+    )
     line: list[Alpha] = setting([0, 0.8], "α of the two ends of the line", expected="two α")
-    line_steps: int = setting(31, "points of the line", ge=3)
+    line_steps: int = setting(31, "points of the line, its two ends among them", ge=3)
     beyond: float = setting(0.25, "how far the line goes on at both ends, in its length", ge=0)
     test_images: int = setting(1000, "of the evaluated images, on the line", ge=1)
 
@@ -99,4 +101,22 @@ class LandscapeSettings(WhySettings):
                 raise self._wrong(f"line has {alpha:g}, which is not in alpha; add it there")
         if len(self.epochs) != 1:
             raise self._wrong("epochs has to name one: that of the solutions")
+        return self
+
+    @model_validator(mode="after")
+    def _has_points_at_the_solutions(self) -> "LandscapeSettings":
+        """Rises and barriers are measured from them."""
+        if self.steps % 2 == 0:
+            raise self._wrong(
+                f"steps={self.steps} has no point at the solution; take {self.steps + 1}"
+            )
+        gaps = self.line_steps - 1
+        before = self.beyond * gaps / (1 + 2 * self.beyond)  # gaps on each side of the solutions
+        if not math.isclose(before, round(before), abs_tol=1e-4):
+            near = {n for n in (math.floor(before), math.ceil(before)) if 2 * n < gaps}
+            which = " or ".join(f"{n / (gaps - 2 * n):.6g}" for n in sorted(near))
+            raise self._wrong(
+                f"line_steps={self.line_steps} with beyond={self.beyond:g} has no points at the "
+                f"two solutions; with so many points beyond can be {which}"
+            )
         return self

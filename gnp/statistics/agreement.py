@@ -18,8 +18,8 @@ class Agreement:
     """Our mean minus the published one, with its 95 % interval (Welch 1947), and what follows.
 
     The interval is made as for a published mean of two runs, the fewest that have a std: for three
-    and more it holds 0 of equal means in 96 of 100 cases at least, whatever the two spreads are
-    (for two, of which Welch's approximation knows too little, in 88). So
+    and more it holds 0 of equal means in 94 of 100 cases at least, whatever the two spreads are, in
+    96 where they are alike (for two, of which Welch's approximation knows too little, in 88). So
 
         "different"    it leaves out 0: the means differ, for any number of runs from three on
         "compatible"   0 lies inside even if the published mean has no error at all

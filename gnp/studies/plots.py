@@ -44,10 +44,13 @@ def curves(study: StudyResult) -> Picture:
     with rc_context(STYLE):
         figure = Figure(figsize=(7.8, 4.2), layout="constrained")
         axis = figure.add_subplot()
-        if 0 in spec.alpha and (error := study.at(spec.r[0], 0).error):
+        standard = study.at(spec.r[0], 0) if 0 in spec.alpha else None
+        if standard and (error := standard.error):
             axis.axhline(error.mean, color=STANDARD, ls="--", lw=1.4, label=label(0))
             low, high = error.mean - (error.std or 0), error.mean + (error.std or 0)
             axis.axhspan(low, high, color=STANDARD, alpha=0.13, lw=0)
+            if study.is_best(standard):
+                _star(axis, spec.r[0], error.mean, color=STANDARD)
         for i, alpha in enumerate(above):
             shift = SHIFT ** (i - (len(above) - 1) / 2)
             _curve(axis, study, alpha, shift)
@@ -141,7 +144,11 @@ def _curve(axis: Axes, study: StudyResult, alpha: float, shift: float) -> None:
     )
     for r, place, value in zip(errors, x, mean, strict=True):
         if study.is_best(study.at(r, alpha)):
-            axis.plot(place, value, "*", ms=13, mec="white", mew=0.8, **{**own, "zorder": 5})
+            _star(axis, place, value, color=colour(alpha))
+
+
+def _star(axis: Axes, x: float, y: float, color: str | tuple[float, ...]) -> None:
+    axis.plot(x, y, "*", ms=13, mec="white", mew=0.8, color=color, zorder=5)
 
 
 def _cell(axis: Axes, x: int, y: int, study: StudyResult, r: float, alpha: float, image) -> None:

@@ -126,7 +126,8 @@ def comparison_notes(table: TableResult) -> list[str]:
         lines[0] += (
             " Intervals are those of the last look, wide enough for all looks: what an earlier one "
             "has decided stays decided, also where 0 lies inside. Means, P(lower) and its interval "
-            "are as for seeds whose number was fixed before."
+            "are as for seeds whose number was fixed before. More seeds needed than the last look "
+            "has are, about, those of a rule with so many at most."
         )
     return lines + _left_out(table)
 

@@ -99,12 +99,16 @@ def collect(
     command: str | None = None,
     wanted: Wanted | None = None,
     unrecorded: Mapping[str, Any] = {},
+    first_round_over: bool = False,
 ) -> TuningResult:
     """Read the records of all runs of a tuning; ``command`` is printed as what made it.
 
     Records that are damaged, or were made with another config than ``wanted``, are left out and
     named in ``warnings``. ``unrecorded`` is what a record that does not name a setting was made
     with.
+
+    There are no finalists before the first round is over: none of its runs is missing, one of the
+    second round is there, or ``first_round_over`` says so (what is missing has failed).
 
     Raises:
         SeriesMismatch: there are records, and not one was made with the wanted config.
@@ -116,11 +120,12 @@ def collect(
     runs = {trial: [spec.run(trial, seed) for seed in seeds] for trial in trials}
     read, warnings = read_series(runs, root, wanted, unrecorded)
     first = {trial: _of_seeds(read[trial], spec.seeds) for trial in trials}
+    over = first_round_over or _is_over(spec, read, first)
     results = {}
     for method, its in spec.trials_of.items():
         tried = [trial for trial in its if first[trial].whole]
         tried.sort(key=lambda trial: merit(first[trial], spec.choose))
-        final = set(tried[: spec.finalists])
+        final = set(tried[: spec.finalists if over else 0])
         results[method] = [
             TrialResult(
                 **_sorted_out(read[t], spec.seeds_of(t in final)),
@@ -131,6 +136,14 @@ def collect(
             for t in its
         ]
     return TuningResult(spec, root, warnings, command, results)
+
+
+def _is_over(
+    spec: TuningSpec, read: Mapping[Trial, Records], first: Mapping[Trial, HeldOut]
+) -> bool:
+    finals = [_of_seeds(records, spec.final_seeds) for records in read.values()]
+    begun = any(final.finished or final.diverged for final in finals)
+    return begun or not any(one.missing for one in first.values())
 
 
 def _of_seeds(records: Records, seeds: Collection[int]) -> HeldOut:

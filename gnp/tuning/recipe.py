@@ -47,6 +47,9 @@ def to_experiment(tuning: TuningResult) -> str:
     return "\n".join(head) + "\n" + yaml.safe_dump(content, sort_keys=False)
 
 
+OF_THE_COMMAND = ("hydra.", "runtime.")  # settings that are of a machine, not of what is trained
+
+
 def to_table(tuning: TuningResult) -> str:
     """A file of ``configs/table``: the chosen methods on all training images of the dataset, with
     seeds that were not tuned on, on the test images."""
@@ -64,7 +67,7 @@ def to_table(tuning: TuningResult) -> str:
         "note": f"{spec.note} Here: the chosen settings, on test images.",
         "parts": {GROUP: part},
         "seeds": list(islice((seed for seed in count() if seed not in tuned_on), SEEDS)),
-        "overrides": spec.overrides,
+        "overrides": [o for o in spec.overrides if not o.startswith(OF_THE_COMMAND)],
     }
     head = [
         "# @package table",

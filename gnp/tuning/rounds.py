@@ -25,7 +25,7 @@ def wanted_after(spec: TuningSpec, root: str | Path, wanted: Wanted) -> list[Run
     """All runs, after the first round: what that lacks has failed."""
     if not spec.finalists:
         return []
-    return collect(spec, root, None, wanted, unrecorded()).runs()
+    return collect(spec, root, None, wanted, unrecorded(), first_round_over=True).runs()
 
 
 def second_round_in_words(spec: TuningSpec, planned: Sequence[Run]) -> str:

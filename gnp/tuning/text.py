@@ -158,7 +158,9 @@ def _at_the_edge(tuning: TuningResult) -> list[str]:
         values = dict(result.trial.values) if result else {}
         for name, value in values.items():
             share = method.ranges[name].share_of(value)
-            if not 0.1 <= share <= 0.9 and not (name == "alpha" and share > 0.9):
+            if not 0.1 <= share <= 0.9 and not (
+                name == "alpha" and share > 0.9 and method.ranges[name].high == 1
+            ):
                 end = "low" if share < 0.1 else "high"
                 lines.append(
                     f"{method.label}'s {name} = {number(value)} lies at the {end} end of its range "

@@ -10,7 +10,7 @@ from gnp.jobs.job import Job
 from gnp.settings import path_of
 from gnp.settings.overrides import override
 from gnp.settings.study import number
-from gnp.settings.tuning import NAMES, Range, TunedMethod, TuningSettings
+from gnp.settings.tuning import NAMES, Range, TunedMethod, TuningError, TuningSettings
 
 DIGITS = 3  # that a value has: more would only make its name longer
 
@@ -49,11 +49,15 @@ class TuningSpec(TuningSettings):
     @cached_property
     def trials_of(self) -> dict[str, list[Trial]]:
         """{method's folder: its trials}. The sequence is Halton's, scrambled (Owen 2017), one
-        coordinate a name: methods with equal ranges have equal values, trial by trial."""
+        coordinate a name: methods with equal ranges have equal values, trial by trial.
+
+        Raises:
+            TuningError: two trials of a method have the same values, rounded as they are.
+        """
         from scipy.stats import qmc  # takes a third of a second
 
         points = qmc.Halton(len(NAMES), scramble=True, rng=self.sequence_seed).random(self.trials)
-        return {
+        trials = {
             method.folder: [
                 Trial(
                     method.folder,
@@ -66,6 +70,14 @@ class TuningSpec(TuningSettings):
             ]
             for method in self.methods
         }
+        for method, its in trials.items():
+            if (different := len({trial.method for trial in its})) < len(its):
+                raise TuningError(
+                    f"tuning {self.name}: methods, {method}: {len(its)} trials have {different} "
+                    f"different settings, because values have {DIGITS} digits; widen a range, or "
+                    f"take fewer trials"
+                )
+        return trials
 
     def run(self, trial: Trial, seed: int) -> "Run":
         sizes = (self.validation_per_class, self.train_per_class)

@@ -26,13 +26,15 @@ class Store:
 
     def __init__(self, folder: Path):
         self._path = folder / FILE
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known = self._read()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
         if not self._path.exists():
-            return
+            return {}
         try:
             with storing(self._path, "read"):
                 entries = [json.loads(line) for line in self._path.read_text().splitlines()]
-            self._known = {_key(entry["of"]): entry for entry in entries}
+            return {_key(entry["of"]): entry for entry in entries}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StudyError(
                 f"{self._path} cannot be read ({error}); delete it, and all is measured again"
@@ -58,7 +60,8 @@ class Store:
         """
         of = identity(measurement, runs)
         entry = {"of": of, "made": dict(made), "values": dict(values)}
-        self._known[_key(of)] = entry
+        # What another process has measured meanwhile stays.
+        self._known = {**self._known, **self._read(), _key(of): entry}
         lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._known.values()]
         write_text(self._path, "".join(lines))
         return entry
