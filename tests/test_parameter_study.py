@@ -21,7 +21,7 @@ from rich.console import Console
 from gnp.jobs import SeriesMismatch, WantedConfigs, check_records
 from gnp.settings import resolve, run_path, unrecorded
 from gnp.studies import Point, StudyError, StudySpec, collect, write_outputs
-from gnp.studies.plots import SAM, STANDARD, colour_range
+from gnp.studies.plots import SAM, STANDARD, colour_range, curves
 from gnp.studies.text import to_csv, to_markdown, to_terminal
 
 STUDY = {
@@ -153,6 +153,16 @@ def test_missing_runs_are_listed_in_the_order_of_training(study):
     ]
     assert study.at(0.01, 1).errors == [5.2]
     assert study.at(0.1, 1).error is None
+
+
+@pytest.mark.parametrize(("errors", "at"), [({}, 4.3), ({(0, 0): [3.0, 3.5]}, 3.25)])
+def test_the_star_is_at_the_lowest_mean_also_where_the_standard_scheme_has_it(
+    tmp_path, monkeypatch, errors, at
+):
+    drawn = []
+    monkeypatch.setattr("gnp.studies.plots._star", lambda axis, x, y, color: drawn.append(y))
+    curves(study_of(tmp_path, lambda r: {**ERRORS, **errors}[r.point.r, r.point.alpha][r.seed]))
+    assert drawn == [pytest.approx(at)]
 
 
 def test_the_best_has_the_lowest_mean_and_ties_share_it(study, tmp_path):

@@ -26,7 +26,7 @@ from gnp.studies.why.numbers import shown, significant, slope
 from gnp.studies.why.outputs import notes, write_outputs
 from gnp.studies.why.result import collect
 from gnp.studies.why.spec import KINDS, check_epochs, spec_class
-from gnp.studies.why.store import FILE
+from gnp.studies.why.store import FILE, Store
 
 COMMON = {
     "name": "small",
@@ -121,6 +121,16 @@ def test_a_wrong_study_is_refused_with_what_is_wrong(measure, change, words):
 @pytest.mark.parametrize("beyond", [0, 0.181818, 0.25])
 def test_a_line_that_is_proposed_is_taken(beyond):
     spec("landscape", line_steps=31, beyond=beyond)
+
+
+def test_two_processes_lose_nothing_of_what_each_other_measured(tmp_path):
+    one, other, *_ = spec("geometry").measurements()
+    first, second = Store(tmp_path), Store(tmp_path)
+    first.add(one, [], {"norm": 1.0}, {})
+    second.add(other, [], {"norm": 2.0}, {})
+    first.add(one, [], {"norm": 3.0}, {})
+    found = Store(tmp_path)
+    assert [found.find(m, [])["values"]["norm"] for m in (one, other)] == [3.0, 2.0]
 
 
 def test_there_is_no_other_study():

@@ -42,6 +42,7 @@ BEST_EPOCH, ALSO = "best epoch†", "third party"
 LEFT_TO_FILES = (BEST_EPOCH, ALSO, CALIBRATION, NLL, P, NEW_IMAGES, LOWER, NEEDED, GAP, COUNT)
 CSV_COLUMNS = (
     "model",
+    "column",
     "method",
     "dataset",
     "augmentation",
@@ -203,6 +204,7 @@ def _csv_line(result: CellResult) -> list:
     agreement = result.agreement
     return [
         cell.row.label,
+        cell.column.label,
         cell.method.label,
         cell.column.dataset,
         cell.augmentation,
