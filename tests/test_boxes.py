@@ -8,7 +8,10 @@ import torch
 from conftest import augmentation
 from torch.nn.functional import interpolate
 
+from gnp.data import Augmentation
 from gnp.data.boxes import box_sizes, draw_angles, draw_boxes, turned_boxes, whole_images
+from gnp.data.loader import Normalise
+from gnp.settings import validate
 
 
 def images(n=12, size=(32, 32)):
@@ -150,6 +153,31 @@ def test_the_augmentation_flips_then_takes_boxes_then_turns():
     boxes = draw_boxes(12, (32, 32), 0.5, 4 / 3, generator)
     expected = turned_boxes(expected, boxes, draw_angles(12, 27.0, generator))
     assert torch.equal(heavy.geometry(batch, seeded(5)), expected)
+
+
+def test_the_heavy_preset_equals_a_naive_one_image_by_image(compose_train):
+    """From uint8 to what the network gets, with the same draws in the same order. Of its
+    proportions the first that is drawn always fits."""
+    config = validate(compose_train(["experiment=vit_s16", "augmentation=heavy"]))
+    batch, labels, generator = images(40), torch.arange(40) % 10, seeded(7)
+    mean, std = config.dataset.mean, config.dataset.std
+    normalise = Normalise(mean, std, torch.device("cpu"))
+    out, targets = Augmentation(config.augmentation).batch(batch, labels, normalise, 10, seeded(7))
+    assert torch.equal(targets, labels)
+    flips = torch.rand(40, generator=generator) < 0.5
+    proportions = torch.empty(8, 40).uniform_(3 / 4, 4 / 3, generator=generator)[0].tolist()
+    shares = torch.rand(8, 40, generator=generator)[0].tolist()
+    places = torch.rand(2, 40, generator=generator).numpy()
+    most = 0.15 * math.pi
+    angles = torch.empty(40).uniform_(-most, most, generator=generator).tolist()
+    for i, image in enumerate(batch):
+        sides = naive_box(proportions[i], shares[i], (32, 32), 0.5)
+        corner = [int(places[k, i] * np.float32(32 - side)) for k, side in enumerate(sides)]
+        mirrored = (image.flip(2) if flips[i] else image).float()
+        turned = naive_turned(mirrored, torch.tensor([*corner, *sides]), angles[i]) / 255
+        for channel in range(3):
+            expected = (turned[channel] - mean[channel]) / std[channel]
+            torch.testing.assert_close(out[i, channel], expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_rotation_alone_takes_the_whole_image():

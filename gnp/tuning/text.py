@@ -43,16 +43,16 @@ def chosen_of(tuning: TuningResult, folder: str) -> str:
     return f"trial {index}, the best of {among}{finished} finished of {spec.trials}"
 
 
-def make_grids(tuning: TuningResult, longest: int | None = None) -> list[Grid]:
-    """For each method its trials, the chosen one first; ``longest`` shows only so many of each."""
-    return [_grid(tuning, method.folder, method.label, longest) for method in _methods(tuning)]
+def make_grids(tuning: TuningResult) -> list[Grid]:
+    """For each method its trials, the chosen one first."""
+    return [_grid(tuning, method.folder, method.label) for method in _methods(tuning)]
 
 
-def _grid(tuning: TuningResult, folder: str, label: str, longest: int | None) -> Grid:
+def _grid(tuning: TuningResult, folder: str, label: str) -> Grid:
     ranked = tuning.ranked(folder)
     unfinished = [result for result in tuning.trials[folder] if not result.first.whole]
     names = [name for name in NAMES if name in dict(tuning.trials[folder][0].trial.values)]
-    lines = [_line(tuning, result, names) for result in [*ranked, *unfinished][:longest]]
+    lines = [_line(tuning, result, names) for result in [*ranked, *unfinished]]
     headers = [f"{label}, trial", *names, "validation error", "loss", "fit"]
     return Grid(headers, lines, label_columns=1 + len(names))
 
@@ -69,12 +69,10 @@ def _line(tuning: TuningResult, result: TrialResult, names: list[str]) -> Line:
     return Line([str(result.trial.index), *(number(values[name]) for name in names)], entries)
 
 
-def to_terminal(tuning: TuningResult, width: int | None = None, longest: int = 5) -> list[Table]:
-    """The best few of each method."""
-    grids = make_grids(tuning, longest)
+def to_terminal(tuning: TuningResult, width: int | None = None) -> list[Table]:
     return [
         table
-        for method, grid in zip(_methods(tuning), grids, strict=True)
+        for method, grid in zip(_methods(tuning), make_grids(tuning), strict=True)
         for table in fitted(f"{tuning.spec.title}: {method.label}", grid, width, ("fit", "loss"))
     ]
 
