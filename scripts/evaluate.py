@@ -13,7 +13,8 @@ with.
 --flip averages the softmax of an image and of its mirror image, and is of them what is evaluated.
 
 --predictions writes what each image was predicted as to DIR/<run>/<images>.npz, in the format of
-a record's predictions.npz; of an image folder in the order of the classes and names.
+a record's predictions.npz; of an image folder in the order of the classes and names. What lies
+there is replaced.
 
 --write puts the predictions into the record of a finished run that has none, as runs now have from
 the start, and their checksum into its summary.json; no number in it changes. A record whose error
@@ -154,12 +155,13 @@ def evaluate(
     ) as progress:
         task = progress.add_task(str(folder))
         for named in images_of(run, arguments):
-            file = file_of(run, named, arguments)
-            if file in written:
-                raise DataError(
-                    f"{folder}: {file} is of another run of that name; evaluate this one by "
-                    f"itself, with another folder for --predictions"
-                )
+            if arguments.predictions:
+                file = file_of(run, named, arguments)
+                if file in written:
+                    raise DataError(
+                        f"{folder}: {file} is written already, for a run of that name; evaluate "
+                        f"this one by itself, with another folder for --predictions"
+                    )
             name = f"{folder}: {named.name}"
             progress.reset(task, total=len(named.split), description=name)
             predictions = run.predictions(
@@ -186,7 +188,7 @@ def evaluate(
 def file_of(run: TrainedRun, named: Named, arguments: argparse.Namespace) -> Path:
     """For the predictions of these images."""
     name = re.sub(r"[^\w.-]+", "_", named.name) + ("-flip" if arguments.flip else "")
-    return (arguments.predictions or Path()) / run_path(run.config) / f"{name}.npz"
+    return arguments.predictions / run_path(run.config) / f"{name}.npz"
 
 
 def images_of(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[Named]:

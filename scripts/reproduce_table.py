@@ -25,11 +25,11 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce_table")
 def main(composed: DictConfig) -> None:
     spec, how = load(composed, TableSpec, TableJobSettings)
-    seeds = Seeds(spec, how)
+    seeds, wanted = Seeds(spec, how), WantedConfigs(spec, how.root)
     if how.plan or how.dry_run:  # of what is wanted by now
-        seeds.grow(WantedConfigs(spec, how.root))
+        seeds.grow(wanted)
     if how.plan:
-        show_plan(spec, seeds.runs(), how, seeds.later_in_words())
+        show_plan(spec, seeds.runs(), how, seeds.later_in_words(wanted))
     else:
         command = command_line("scripts/reproduce_table.py")
         reproduce(spec, seeds.runs(), how, TRAIN, partial(seeds.render, command), seeds.more)

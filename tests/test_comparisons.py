@@ -208,10 +208,20 @@ def test_differences_without_a_spread_are_undecided_for_a_reason_that_is_given(t
     assert words in verdict_in_words(table)
 
 
-def test_more_seeds_than_can_be_counted_are_written_as_such(tmp_path):
-    errors = {**ERRORS, "sam": [20.1, 20.4, 19.7, 20.1, 20.1]}  # SGD's mean
-    line = line_of(make(tmp_path, errors), "SAM − SGD")
-    assert (float(line["difference"]), line["seeds_needed"]) == (pytest.approx(0), ">10000")
+def test_an_interval_that_says_nothing_is_left_out(tmp_path):
+    errors = {**ERRORS, "sam": [19.5, 56.0, None, None, None], "sgd": [20.0, 92.0, *ERRORS["sgd"]]}
+    comparison = make(tmp_path, errors).comparisons[0]
+    assert comparison.differences.values == (-0.5, -36.0)
+    assert comparison.differences.interval().low < -200
+    assert comparison.interval is None
+
+
+def test_a_comparison_whose_seeds_are_still_to_come_counts_in_holms_family(tmp_path):
+    early = {**ERRORS, "gnp": [*ERRORS["gnp"][:3], None, None]}
+    table = make(tmp_path, early, rule=Sequential(5, 30))
+    sam, *gnp = table.comparisons
+    assert sam.verdict.p == min(1, 3 * table.rule.p(sam.differences))
+    assert [(c.verdict.decision, c.verdict.p) for c in gnp] == [("undecided", 1), ("undecided", 1)]
 
 
 def test_a_base_optimizer_that_is_decided_to_be_best_is_bold(tmp_path):

@@ -239,7 +239,7 @@ def test_two_runs_of_one_name_do_not_write_over_each_other(tiny, tmp_path, evalu
     status, found, _, err = evaluated(folder_of(config), other, "--predictions", place)
     assert (status, len(found["runs"])) == (2, 1)
     assert f"{other}: " in err
-    assert "is of another run of that name; evaluate this one by itself" in err
+    assert "is written already, for a run of that name; evaluate this one by itself" in err
     assert evaluated(folder_of(config), other)[0] == 0
 
 

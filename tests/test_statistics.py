@@ -302,11 +302,25 @@ def test_a_sequential_interval_is_wider_and_leaves_out_what_is_decided():
     assert rule.interval(Differences(d.values[:4])) is None
 
 
-@pytest.mark.parametrize("limits", [(2, 30), (2, 60), (5, 140)])
+def test_the_direction_is_that_of_the_look_which_p_is_of():
+    rule = Sequential(5, 30)
+    below = [-0.1 + 0.001 * math.sin(i) for i in range(5)]
+    above = [1 + 0.04 * math.sin(i) for i in range(25)]
+    found = [rule.decided(Differences((*below, *above[:n]))) for n in range(26)]
+    decisions = [verdict.decision for verdict in found]
+    assert decisions[0] == BELOW
+    assert decisions[-1] == ABOVE  # farther out on the other side
+    changes = [n for n in range(25) if decisions[n] != decisions[n + 1]]
+    assert len(changes) == 1
+    assert found[changes[0] + 1].p < found[changes[0]].p
+    assert UNDECIDED not in decisions
+
+
+@pytest.mark.parametrize("limits", [(2, 60), (5, 140)])
 def test_a_look_that_rules_nothing_out_has_no_interval(limits):
     rule = Sequential(*limits)
     first = Differences(tuple(math.sin(i) for i in range(rule.min_seeds)))
-    assert rule.level(first.n, 0.05) < 1e-9
+    assert rule.level(first.n, 0.05) < 1e-12
     assert rule.interval(first) is None
     assert informative(Interval(-100.0, 100.1)) is None
     assert informative(Interval(-99.0, 101.0)) == (-99.0, 101.0)

@@ -467,6 +467,7 @@ def test_each_part_has_the_values_of_its_own_file(tmp_path, monkeypatch):
     mine = "model,method,column,error,std\nWRN-28-10,SGD,C100 basic,99,\n"
     (tmp_path / "published/mine.csv").write_text(mine)
     monkeypatch.setattr("gnp.tables.published.FOLDER", tmp_path / "published")
+    published_table.cache_clear()
     column = {**PART["columns"][0], "dataset": "e", "published": "C100 basic"}
     row = {"label": "WRN", "experiment": "e", "published": "WRN-28-10"}
     part = {"rows": [row], "columns": [column], "methods": PART["methods"][:1]}

@@ -271,6 +271,9 @@ def test_there_are_no_finalists_before_the_first_round_is_over(tmp_path):
     early = tuning_of(tmp_path, {**FIRST, "gnp": [(3, 0.5), None, None]}, **FINALS)
     assert not any(result.final for result in early.results)
     assert [run.seed for run in early.missing] == [7, 7]
+    said = " ".join(notes(early))
+    assert "best by these will get, once all trials have theirs, 2, 9 too" in said
+    assert "so far by the first seeds" in said
     settled = collect(early.spec, tmp_path, first_round_over=True)
     assert [r.trial.index for r in settled.results if r.final] == [0, 1, 0]
     in_the_finals(tmp_path, early.spec, "sgd", 0, [9])  # the second round has begun

@@ -116,7 +116,8 @@ def test_a_run_that_diverged_ends_the_seeds_of_its_comparisons_alone(tmp_path):
     assert found == {**others, ("cutout", "GNP"): 4}
     assert Seeds(spec(methods=THREE), how(tmp_path)).render("a command", None) != []
     text = (tmp_path / "tables/small/table.md").read_text()
-    assert "comparisons were decided or a run of them diverged" in text
+    assert "comparisons were decided, or until a run of them diverged" in text
+    assert "compared with, where no run of it diverged." in text
     assert "; without 1 run of GNP, which diverged." in text
 
 
@@ -124,12 +125,21 @@ def test_what_is_planned_are_the_seeds_that_the_records_lead_to(tmp_path):
     means = dict.fromkeys(LABELS, 10.0)
     train(Seeds(spec(**ONE_COLUMN), how(tmp_path)), means, rounds=2)
     planned = Seeds(spec(**ONE_COLUMN), how(tmp_path))
-    assert "at most 24 runs more" in planned.later_in_words()
+    assert "at most 24 runs more" in planned.later_in_words(None)
     planned.grow(None)
     assert set(counts(planned).values()) == {6}  # 4 and 5 are there
-    assert "at most 18 runs more" in planned.later_in_words()
-    assert Seeds(spec(), how(tmp_path, until="trained")).later_in_words() == ""
-    assert Seeds(spec(), how(tmp_path, min_seeds=12)).later_in_words() == ""
+    assert "at most 18 runs more" in planned.later_in_words(None)
+    assert Seeds(spec(), how(tmp_path, until="trained")).later_in_words(None) == ""
+    assert Seeds(spec(), how(tmp_path, min_seeds=12)).later_in_words(None) == ""
+
+
+def test_no_seeds_are_announced_where_all_is_decided(tmp_path):
+    seeds = Seeds(spec(**ONE_COLUMN), how(tmp_path))
+    train(seeds, {"SGD": 20.0, "GNP": 5.0, "SAM": 12.0})
+    planned = Seeds(spec(**ONE_COLUMN), how(tmp_path))
+    planned.grow(None)
+    assert max(counts(planned).values()) < 12
+    assert planned.later_in_words(None) == ""
 
 
 def test_a_table_of_looks_that_rule_nothing_out_is_drawn(tmp_path):
@@ -221,6 +231,7 @@ def test_the_script_adds_seeds_and_the_other_one_renders_them(tmp_path):
     table = (tmp_path / "tables/quickstart/table.md").read_text()
     assert "(3)" in table
     (tmp_path / "tables/quickstart/table.md").unlink()
+    assert "9 runs, 9 finished" in script("reproduce_table", "device=cpu", "dry_run=true")
     script("render_table")
     rendered = (tmp_path / "tables/quickstart/table.md").read_text()
     assert rendered == table.replace(" device=cpu", "")  # but for the command that made it

@@ -106,6 +106,7 @@ def measured(root, study, values, **more):
         ("landscape", {"line": [0, 0.4]}, "line has 0.4, which is not in alpha; add it there"),
         ("landscape", {"epochs": [2, 4]}, "epochs has to name one"),
         ("landscape", {"steps": 20}, "steps=20 has no point at the solution; take 21"),
+        ("landscape", {"line_steps": 31, "beyond": 1e9}, "no points at the two solutions"),
         (
             "landscape",
             {"line_steps": 31, "beyond": 0.2},
@@ -118,12 +119,15 @@ def test_a_wrong_study_is_refused_with_what_is_wrong(measure, change, words):
         spec(measure, **change)
 
 
-@pytest.mark.parametrize("beyond", [0, 0.181818, 0.25])
-def test_a_line_that_is_proposed_is_taken(beyond):
-    spec("landscape", line_steps=31, beyond=beyond)
+@pytest.mark.parametrize(
+    ("steps", "beyond"),
+    [(31, 0), (31, 0.181818), (31, 0.25), (31, 0.0769231), (301, 1.09574), (3, 0)],
+)
+def test_a_line_that_is_proposed_is_taken(steps, beyond):
+    spec("landscape", line_steps=steps, beyond=beyond)
 
 
-def test_two_processes_lose_nothing_of_what_each_other_measured(tmp_path):
+def test_what_another_process_has_measured_meanwhile_is_kept(tmp_path):
     one, other, *_ = spec("geometry").measurements()
     first, second = Store(tmp_path), Store(tmp_path)
     first.add(one, [], {"norm": 1.0}, {})

@@ -79,6 +79,12 @@ class GeometrySettings(WhySettings):
     adaptive_eta: float = setting(0.01, "ASAM's η", ge=0)
 
 
+def gaps_beyond(steps: int, beyond: float) -> float:
+    """Of the gaps between ``steps`` points from −beyond to 1 + beyond, those that lie on each side
+    of 0 to 1; from a whole number it is no more than rounding in a study that is allowed."""
+    return beyond * (steps - 1) / (1 + 2 * beyond)
+
+
 class LandscapeSettings(WhySettings):
     """The loss along random directions and between two solutions."""
 
@@ -110,9 +116,8 @@ class LandscapeSettings(WhySettings):
             raise self._wrong(
                 f"steps={self.steps} has no point at the solution; take {self.steps + 1}"
             )
-        gaps = self.line_steps - 1
-        before = self.beyond * gaps / (1 + 2 * self.beyond)  # gaps on each side of the solutions
-        if not math.isclose(before, round(before), abs_tol=1e-4):
+        gaps, before = self.line_steps - 1, gaps_beyond(self.line_steps, self.beyond)
+        if abs(before - round(before)) > 0.01 or 2 * round(before) >= gaps:
             near = {n for n in (math.floor(before), math.ceil(before)) if 2 * n < gaps}
             which = " or ".join(f"{n / (gaps - 2 * n):.6g}" for n in sorted(near))
             raise self._wrong(

@@ -33,8 +33,8 @@ class Interval(NamedTuple):
 
 
 def informative(interval: Interval | None) -> Interval | None:
-    """None in the place of one that reaches more than 100 points to either side, as the first looks
-    of many have."""
+    """None in the place of one that reaches more than 100 points to either side, as two seeds, or
+    the first look of many, may have."""
     if interval is None or interval.high - interval.low > 2 * WIDEST:
         return None
     return interval

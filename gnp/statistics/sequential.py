@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from gnp.statistics.intervals import CONFIDENCE, Differences, Interval, informative
+from gnp.statistics.intervals import CONFIDENCE, Differences, Interval
 from gnp.statistics.power import SMALLEST
 from gnp.statistics.verdict import Verdict, verdicts
 
@@ -25,6 +25,7 @@ class FixedSeeds:
     """The paired t-test, for seeds whose number does not depend on what they showed."""
 
     name = "paired t"
+    note = ""
     fewest = 2
 
     def direction(self, differences: Differences) -> float:
@@ -60,7 +61,8 @@ class Sequential:
 
     As ``p`` is valid whenever one looks, Holm's procedure over the comparisons of a table is valid
     too, also where each has another number of seeds; and as it never grows, what is decided stays
-    so, in the direction of the look that decided it.
+    so. Its direction is that of the look that ``p`` is of, the farthest: the mean of all seeds may
+    lie elsewhere.
 
     Seeds are looked at in the order of ``differences``, those after ``max_seeds`` not at all.
     """
@@ -80,6 +82,15 @@ class Sequential:
         return f"paired t, looked at after each of {self.min_seeds} to {self.max_seeds} seeds"
 
     @property
+    def note(self) -> str:
+        return (
+            "Intervals are those of the last look, wide enough for all looks: what an earlier one "
+            "has decided stays decided, also where 0 lies inside. Means, P(lower) and its interval "
+            f"are as for seeds whose number was fixed before. More than {self.max_seeds} seeds "
+            "needed are, about, those of a rule with so many at most."
+        )
+
+    @property
     def fewest(self) -> int:
         return self.min_seeds
 
@@ -97,7 +108,6 @@ class Sequential:
         return float((1 + as_far) / (1 + len(self._null)))
 
     def direction(self, differences: Differences) -> float:
-        """Of the farthest look, which ``p`` is of: the mean of all seeds may lie elsewhere."""
         return self._farthest(differences)
 
     def _farthest(self, differences: Differences) -> float:
@@ -117,10 +127,10 @@ class Sequential:
     def interval(self, differences: Differences) -> Interval | None:
         """Of all differences that the look at these seeds would not have ruled out: those of all
         looks hold the true one together, with 95 % probability (repeated confidence intervals,
-        Jennison and Turnbull 2000, ch. 9). None where it would not rule out anything."""
+        Jennison and Turnbull 2000, ch. 9). None where it rules nothing out."""
         seen = Differences(differences.values[: self.max_seeds])
         level = self.level(seen.n, 1 - CONFIDENCE)
-        return informative(seen.interval(1 - level)) if level > SMALLEST else None
+        return seen.interval(1 - level) if level > SMALLEST else None
 
     @cached_property
     def _weights(self) -> NDArray[np.float64]:

@@ -18,6 +18,11 @@ class Rule(Protocol):
     def name(self) -> str: ...
 
     @property
+    def note(self) -> str:
+        """What has to be said of its numbers, or ""."""
+        ...
+
+    @property
     def fewest(self) -> int:
         """Seeds of which it says something."""
         ...

@@ -7,7 +7,6 @@ from gnp.report.grid import Entry, Grid, Line
 from gnp.report.numbers import MISSING, format_interval, format_p, unrounded
 from gnp.statistics.intervals import Differences, Interval
 from gnp.statistics.power import MOST_SEEDS
-from gnp.statistics.sequential import Sequential
 from gnp.statistics.verdict import ABOVE, BELOW, LEVEL, UNDECIDED, Rule, Verdict
 from gnp.tables.collect import TableResult
 from gnp.tables.comparisons import Comparison
@@ -122,13 +121,7 @@ def comparison_notes(table: TableResult) -> list[str]:
     ]
     if any(c.for_new_images for c in table.comparisons):
         lines[0] += " New images: the interval over seeds and images, for others of their kind."
-    if isinstance(table.rule, Sequential):
-        lines[0] += (
-            " Intervals are those of the last look, wide enough for all looks: what an earlier one "
-            "has decided stays decided, also where 0 lies inside. Means, P(lower) and its interval "
-            "are as for seeds whose number was fixed before. More seeds needed than the last look "
-            "has are, about, those of a rule with so many at most."
-        )
+    lines[0] += f" {table.rule.note}" if table.rule.note else ""
     return lines + _left_out(table)
 
 
@@ -236,7 +229,8 @@ def _range(ordered: Sequence[str]) -> str:
 
 
 def comparisons_csv(table: TableResult) -> str:
-    """One line a comparison, all numbers unrounded, for other programs."""
+    """One line a comparison, all numbers unrounded, for other programs. With a smallest gap and
+    without seeds needed 10,000 would not do."""
     return csv_text(CSV_COLUMNS, map(_csv_line, table.comparisons))
 
 
@@ -261,7 +255,7 @@ def _csv_line(comparison: Comparison) -> list:
         unrounded(verdict and verdict.p),
         verdict.decision if verdict else "",
         unrounded(verdict and verdict.smallest_gap),
-        _needed(verdict.seeds_needed) if verdict and _has_needed(verdict, differences) else "",
+        (verdict and verdict.seeds_needed) or "",
         unrounded(losses.mean if losses and losses.n else None),
         *_ends(comparison.rule.interval(losses) if losses and losses.n else None),
         " ".join(map(str, comparison.seeds)),

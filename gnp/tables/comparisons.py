@@ -18,6 +18,7 @@ from gnp.statistics.intervals import (
 from gnp.statistics.power import SMALLEST
 from gnp.statistics.verdict import ABOVE, BELOW, Rule, Verdict, verdicts
 from gnp.tables.cell_result import CellResult
+from gnp.tables.spec import Cell
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Comparison:
     paired by seed.
 
     Attributes:
-        verdict: None, no statement, where fewer seeds of both are finished than the rule needs.
+        verdict: None, no statement, where fewer than two seeds of both are finished, or there are
+            never as many as the rule needs.
     """
 
     ours: CellResult
@@ -38,11 +40,24 @@ class Comparison:
     def name(self) -> str:
         return f"{self.ours.cell.method.label} − {self.reference.cell.method.label}"
 
+    @property
+    def cells(self) -> tuple[Cell, Cell]:
+        return self.ours.cell, self.reference.cell
+
     @cached_property
     def seeds(self) -> list[int]:
         """Those of which both are finished."""
         others = self.reference.by_seed
         return [seed for seed in self.ours.by_seed if seed in others]
+
+    @property
+    def most_seeds(self) -> int:
+        """Of which both are finished or missing yet."""
+        wanted = [
+            {*cell.by_seed, *(run.seed for run in cell.missing)}
+            for cell in (self.ours, self.reference)
+        ]
+        return len(set.intersection(*wanted))
 
     @cached_property
     def differences(self) -> Differences:
@@ -50,8 +65,8 @@ class Comparison:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """Of the mean difference over seeds, on these images; 95 %."""
-        return self.rule.interval(self.differences) if self.differences.n else None
+        """Of the mean difference over seeds, on these images; 95 %. None where it says nothing."""
+        return informative(self.rule.interval(self.differences)) if self.differences.n else None
 
     @cached_property
     def losses(self) -> Differences | None:
@@ -71,8 +86,8 @@ class Comparison:
 
     @cached_property
     def for_new_images(self) -> Interval | None:
-        """None where a run has no predictions, or of other images, or the best epoch's error is
-        compared: predictions are the last one's."""
+        """None where a run has no predictions, or of other images, where the best epoch's error is
+        compared (predictions are the last one's), or where it says nothing."""
         if self.ours.error_of != "last" or None in self._judged or not self.same_images:
             return None
         correct = [judged.correct for judged in self._judged if judged is not None]
@@ -103,7 +118,7 @@ class Comparison:
 def compare(pairs: Sequence[tuple[CellResult, CellResult]], rule: Rule) -> list[Comparison]:
     """All of a table, decided together."""
     comparisons = [Comparison(ours, reference, rule) for ours, reference in pairs]
-    whole = [c for c in comparisons if c.differences.n >= rule.fewest]
+    whole = [c for c in comparisons if c.differences.n >= 2 and c.most_seeds >= rule.fewest]
     decided = dict(zip(map(id, whole), verdicts([c.differences for c in whole], rule), strict=True))
     return [replace(c, verdict=decided.get(id(c))) for c in comparisons]
 

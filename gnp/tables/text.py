@@ -139,7 +139,8 @@ def notes(table: TableResult) -> list[str]:
         spec.note,
         f"{table.evaluated.capitalize()} error in % of the {spec.error_of} epoch's weights: mean ± "
         f"sample standard deviation (number of seeds), {_seeds(table)}. Bold: decided to be "
-        f"below every method that it is compared with.",
+        f"below every method that it is compared with"
+        f"{', where no run of it diverged' if table.diverged else ''}.",
         f"† {BEST_EPOCH.rstrip('†')}: the lowest {table.evaluated} error of any epoch. It was "
         f"chosen on those very images, so it is no estimate of anything; it is here to compare "
         f"with papers that report it.",
@@ -181,8 +182,8 @@ def _seeds(table: TableResult) -> str:
     spec = table.spec
     text = f"seeds {', '.join(map(str, spec.seeds))}"
     if spec.grows:
-        grown = f"of {text} the first ones, added until a cell's comparisons were decided"
-        return grown + (" or a run of them diverged" if table.diverged else "")
+        end = ", or until a run of them diverged" if table.diverged else ""
+        return f"of {text} the first ones, added until a cell's comparisons were decided{end}"
     fewer: dict[tuple[str, str], None] = {}
     for cell in spec.cells():
         if (own := spec.seeds_of(cell)) != spec.seeds:

@@ -4,7 +4,7 @@ What is wanted follows from the records alone, so a table that was stopped goes 
 finds the same seeds as training did.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gnp.jobs import Wanted
 from gnp.settings import unrecorded
@@ -12,6 +12,7 @@ from gnp.settings.job import TableRenderSettings
 from gnp.statistics.sequential import FIXED_SEEDS, Sequential
 from gnp.statistics.verdict import Rule
 from gnp.tables.collect import TableResult, collect
+from gnp.tables.comparisons import Comparison
 from gnp.tables.outputs import render
 from gnp.tables.spec import Cell, Run, TableSpec
 
@@ -44,7 +45,7 @@ class Seeds:
         lacks is an outcome, which more seeds do not mend."""
         if not self._until_decided:
             return []
-        table = collect(self.spec, self._root, None, wanted, unrecorded(), self.rule)
+        table = self._collected(wanted)
         if table.missing:  # they failed, or other processes have them
             return []
         counts = counts_after(table, self._all)
@@ -53,14 +54,23 @@ class Seeds:
         self.spec = self._all.grown(counts)
         return self.runs()
 
+    def _collected(self, wanted: Wanted) -> TableResult:
+        return collect(self.spec, self._root, None, wanted, unrecorded(), self.rule)
+
     def grow(self, wanted: Wanted) -> None:
         """To the seeds that the records lead to."""
         while self.more(wanted):
             pass
 
-    def later_in_words(self) -> str:
+    def later_in_words(self, wanted: Wanted) -> str:
         """A plan's note about seeds that may be wanted after these; "" if there are none."""
-        if not self._until_decided or not (more := len(list(self._all.runs())) - len(self.runs())):
+        if not self._until_decided:
+            return ""
+        open_ones = {cell for c in open_comparisons(self._collected(wanted)) for cell in c.cells}
+        more = sum(
+            len(self._all.seeds_of(cell)) - len(self.spec.seeds_of(cell)) for cell in open_ones
+        )
+        if not more:
             return ""
         return (
             f"Then cells whose comparisons are undecided get further seeds, one by one: at most "
@@ -79,6 +89,14 @@ def seeds_in_order(first: Sequence[int], count: int) -> list[int]:
     return [*first, *further][:count]
 
 
+def open_comparisons(table: TableResult) -> Iterator[Comparison]:
+    """Those that are not decided, and can be: no run of the two cells diverged."""
+    for comparison in table.comparisons:
+        decided = comparison.verdict is not None and comparison.verdict.decided
+        if not decided and not comparison.ours.diverged and not comparison.reference.diverged:
+            yield comparison
+
+
 def counts_after(table: TableResult, everything: TableSpec) -> dict[Cell, int]:
     """{cell: its number of seeds}: one more than it has where a comparison of it is undecided,
     there is another seed, and no run of the two cells diverged.
@@ -89,12 +107,8 @@ def counts_after(table: TableResult, everything: TableSpec) -> dict[Cell, int]:
     """
     counts = {cell: len(table.spec.seeds_of(cell)) for cell in table.spec.cells()}
     wanted = dict(counts)
-    for comparison in table.comparisons:
-        both = comparison.ours, comparison.reference
-        decided = comparison.verdict is not None and comparison.verdict.decided
-        if decided or any(result.diverged for result in both):
-            continue
-        for cell in (result.cell for result in both):
+    for comparison in open_comparisons(table):
+        for cell in comparison.cells:
             most = len(everything.seeds_of(cell))
             # A cell may have seeds that this comparison lacks, for the sake of another one.
             wanted[cell] = max(wanted[cell], min(len(comparison.seeds) + 1, most))

@@ -22,7 +22,7 @@ CONFIGS = "configs"  # below the tuning's folder: what --config-dir is given
 
 
 def render(spec: TuningSpec, root: str, command: str, wanted: Wanted) -> list[str]:
-    """Read the records, print the best trials, write the outputs, print their paths and how the
+    """Read the records, print all trials, write the outputs, print their paths and how the
     chosen settings are used. Returns warnings about records that are left out.
 
     Raises:

@@ -6,6 +6,7 @@ from itertools import count, islice
 import yaml
 
 from gnp.report.numbers import format_statistic
+from gnp.settings.overrides import parsed
 from gnp.settings.study import number
 from gnp.settings.tuning import TunedMethod
 from gnp.tuning.collect import TuningResult
@@ -47,9 +48,6 @@ def to_experiment(tuning: TuningResult) -> str:
     return "\n".join(head) + "\n" + yaml.safe_dump(content, sort_keys=False)
 
 
-OF_THE_COMMAND = ("hydra.", "runtime.")  # settings that are of a machine, not of what is trained
-
-
 def to_table(tuning: TuningResult) -> str:
     """A file of ``configs/table``: the chosen methods on all training images of the dataset, with
     seeds that were not tuned on, on the test images."""
@@ -67,7 +65,7 @@ def to_table(tuning: TuningResult) -> str:
         "note": f"{spec.note} Here: the chosen settings, on test images.",
         "parts": {GROUP: part},
         "seeds": list(islice((seed for seed in count() if seed not in tuned_on), SEEDS)),
-        "overrides": [o for o in spec.overrides if not o.startswith(OF_THE_COMMAND)],
+        "overrides": [o for o in spec.overrides if not _of_the_command(o)],
     }
     head = [
         "# @package table",
@@ -76,6 +74,11 @@ def to_table(tuning: TuningResult) -> str:
         *_provenance(tuning),
     ]
     return "\n".join(head) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _of_the_command(text: str) -> bool:
+    """Whether it says how and where the tuning ran, not what was trained."""
+    return parsed([text])[0].key_or_group.partition(".")[0] in ("hydra", "runtime")
 
 
 def _method(method: TunedMethod, tuning: TuningResult) -> dict[str, str]:

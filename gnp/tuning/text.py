@@ -10,7 +10,6 @@ from gnp.report.terminal import fitted
 from gnp.settings.study import number
 from gnp.settings.tuning import NAMES
 from gnp.tuning.collect import TrialResult, TuningResult
-from gnp.tuning.trials import TuningSpec
 
 FIGURES = {"validation error of every trial": "trials.svg"}
 
@@ -23,10 +22,10 @@ def notes(tuning: TuningResult) -> list[str]:
     return [
         spec.note,
         f"{spec.trials} settings of each method, Halton's sequence of seed {spec.sequence_seed} "
-        f"within the ranges; {_seeds(spec)}. Error in %, loss in nats, "
+        f"within the ranges; {_seeds(tuning)}. Error in %, loss in nats, "
         f"both of {held_out}, with the last epoch's weights; fit: error in % on the training "
         f"images, not augmented. No test image was used.",
-        f"★: what is chosen, the lowest validation {by}{_among(spec)}. It is the best of "
+        f"★: what is chosen, the lowest validation {by}{_among(tuning)}. It is the best of "
         f"{spec.trials}, so it is no estimate of its error on new images, nor is the difference "
         f"between two methods' best one.",
         *_unfinished(tuning),
@@ -134,18 +133,28 @@ def _listed(counts: dict[str, int], of: int) -> str:
     return ", ".join(f"{count} of {of} of {label}" for label, count in counts.items() if count)
 
 
-def _seeds(spec: TuningSpec) -> str:
+def _seeds(tuning: TuningResult) -> str:
+    spec = tuning.spec
     text = f"seeds {', '.join(map(str, spec.seeds))}"
     if spec.finalists:
+        have = "had" if _has_finalists(tuning) else "will get, once all trials have theirs,"
         text += (
-            f"; the {spec.finalists} of each method that are best by these had "
+            f"; the {spec.finalists} of each method that are best by these {have} "
             f"{', '.join(map(str, spec.final_seeds))} too"
         )
     return text
 
 
-def _among(spec: TuningSpec) -> str:
-    return f", by all seeds of the {spec.finalists} finalists" if spec.finalists else ""
+def _among(tuning: TuningResult) -> str:
+    if not tuning.spec.finalists:
+        return ""
+    if not _has_finalists(tuning):
+        return ", so far by the first seeds"
+    return f", by all seeds of the {tuning.spec.finalists} finalists"
+
+
+def _has_finalists(tuning: TuningResult) -> bool:
+    return any(result.final for result in tuning.results)
 
 
 def _at_the_edge(tuning: TuningResult) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ class Store:
         """
         of = identity(measurement, runs)
         entry = {"of": of, "made": dict(made), "values": dict(values)}
-        # What another process has measured meanwhile stays.
-        self._known = {**self._known, **self._read(), _key(of): entry}
+        with suppress(StudyError):  # what another process has measured meanwhile stays
+            self._known |= self._read()
+        self._known[_key(of)] = entry
         lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._known.values()]
         write_text(self._path, "".join(lines))
         return entry

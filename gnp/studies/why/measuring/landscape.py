@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from gnp.settings.why import gaps_beyond
 from gnp.studies.why.measuring.directions import filter_normalised
 from gnp.studies.why.measuring.looked_at import LookedAt
 from gnp.studies.why.measuring.loss import BatchLoss
@@ -29,7 +30,10 @@ def measure_directions(look: LookedAt, settings: dict[str, Any]) -> dict[str, An
 def measure_line(start: LookedAt, end: Vector, settings: dict[str, Any]) -> dict[str, Any]:
     """Loss and error of training and evaluated images from the weights of ``start``, at 0, to
     ``end``, at 1, and beyond."""
-    at = evenly(-settings["beyond"], 1 + settings["beyond"], settings["line_steps"])
+    steps = settings["line_steps"]
+    before = round(gaps_beyond(steps, settings["beyond"]))
+    inside = steps - 1 - 2 * before
+    at = [round((k - before) / inside, 12) for k in range(steps)]  # 0 and 1 are among them
     out: dict[str, Any] = {"at": at}
     splits = {
         "train": start.fixed(start.data.train),
