@@ -232,6 +232,9 @@ def test_runners_without_a_last_one_are_cancelled(tmp_path, slurm):
     [
         ({"sbatch": ["mem=3"]}, "mem is set by cluster.memory"),
         ({"sbatch": ["--signal=USR1@1"]}, "signal is set by this program"),
+        ({"sbatch": ["cpus_per_task=8"]}, "cpus-per-task is set by cluster.cpus"),
+        ({"sbatch": ["no-requeue"]}, "no-requeue is set by this program"),
+        ({"sbatch": ["-p=gpu"]}, "-p is a short name; write the long one"),
         ({"sbatch": ["a\nb"]}, "in one line"),
         ({"array_size": 0}, "array_size is 0; expected from 1 to 1000"),
         ({"time": 0}, "time is 0"),

@@ -76,6 +76,29 @@ def test_a_changed_config_is_composed_anew(tmp_path, configs, composed):
     assert len(composed) == 3
 
 
+def test_what_lies_behind_a_link_is_part_of_the_configs(tmp_path, configs, composed):
+    (tmp_path / "private").mkdir()
+    own = tmp_path / "private/default.yaml"
+    (configs / "local").symlink_to(tmp_path / "private")
+    for epochs in (5, 6):
+        own.write_text(f"# @package _global_\ntraining:\n  epochs: {epochs}\n")
+        assert of(configs, tmp_path / "kept", GNP).training.epochs == epochs
+    assert len(composed) == 2
+
+
+def test_a_config_that_is_changed_meanwhile_is_not_kept_as_the_old_one(tmp_path, configs):
+    file = configs / "experiment/mini/vgg16_bn.yaml"
+    text = file.read_text()
+    with initialize_config_dir(str(configs), version_base="1.3"):
+        them = Compositions("train", tmp_path / "kept")
+        them(["experiment=smoke"])  # the configs are looked at here
+        file.write_text(text.replace("epochs: 50", "epochs: 51"))
+        assert them(GNP).training.epochs == 51
+        them.keep()
+    file.write_text(text)
+    assert of(configs, tmp_path / "kept", GNP).training.epochs == 50
+
+
 def test_other_overrides_are_others(tmp_path, composed):
     assert of(CONFIGS, tmp_path, GNP).seed == 3
     assert of(CONFIGS, tmp_path, [*GNP, "seed=4"]).seed == 4

@@ -61,6 +61,7 @@ def test_the_command_lines_overrides_come_after_the_series_own(script, series, j
         ("plan_utilisation=0.3", "plan_utilisation is of a GPU that plan_gpu=… names; set both"),
         ("plan_gpu=H10", "plan_gpu is H10; expected one of V100, T4, "),
         ("plan_gpu=H10", "Did you mean 'H100'?"),
+        ("plan_gpu='²xH100'", "plan_gpu is ²xH100; expected one of V100, T4, "),
         ("max_hours=0", "max_hours is 0.0; expected positive"),
     ],
 )
@@ -71,8 +72,16 @@ def test_a_wrong_one_is_refused(script, series, jobs, setting, words):
 
 
 def test_a_study_is_planned_or_rendered():
-    with pytest.raises(ConfigError, match="plan=true writes nothing and render_only=true"):
-        loaded(*KINDS[1], "plan=true", "render_only=true")
+    for setting in ("plan", "dry_run"):
+        with pytest.raises(ConfigError, match=f"{setting}=true writes nothing and render_only=tru"):
+            loaded(*KINDS[1], f"{setting}=true", "render_only=true")
+
+
+@pytest.mark.parametrize("setting", ["min_seeds=8", "max_seeds=10"])
+def test_limits_of_seeds_are_for_a_table_that_adds_them(setting):
+    with pytest.raises(ConfigError, match=f"{setting[:9]} is for until=decided; set both"):
+        loaded(*KINDS[0], setting)
+    loaded(*KINDS[0], setting, "until=decided")
 
 
 def test_every_name_of_a_script_is_known():

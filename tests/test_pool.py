@@ -1,5 +1,6 @@
 """The pool of child processes, with children that do what a test tells them."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -231,6 +232,28 @@ def test_a_run_that_cannot_be_started_is_tried_again_too(tmp_path):
     )
     pool.run()
     assert len(pool.finished) == len(pool.retried) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_record_that_cannot_be_read_for_a_while_costs_a_try_and_no_lock(
+    tmp_path, monkeypatch, when
+):
+    """A storage's passing fault, before a child starts or when it has ended."""
+    find, asked = pool_module.find_record, []
+
+    def sometimes(run, *arguments):
+        asked.append(run)
+        if len(asked) == (1 if when == "before" else 2):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return find(run, *arguments)
+
+    monkeypatch.setattr(pool_module, "find_record", sometimes)
+    runs = list(spec(seeds=[0]).runs())[:1]
+    pool = Pool(runs, tmp_path, script(tmp_path), cpu_slots(1, 1), retries=1)
+    pool.run()
+    assert [run for run, _ in pool.finished] == runs
+    assert ["Stale file handle" in failure.reason for failure in pool.retried] == [True]
+    lock_run(runs[0].folder(tmp_path)).release()
 
 
 def test_fail_fast_stops_the_others_after_the_first_failure(tmp_path):

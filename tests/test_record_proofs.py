@@ -202,6 +202,11 @@ def test_data_that_cannot_be_compared_end_the_start_with_the_reason(tmp_path, mo
         check_records(table, runs, str(tmp_path), lambda run: config)
 
 
+def test_a_run_that_another_process_finished_meanwhile_is_not_compared():
+    with same_data.DataDigests([]) as digests:
+        assert digests.of({"name": "d"}) is None
+
+
 def test_a_table_that_is_refused_leaves_no_process_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(
         same_data, "COMMAND", [sys.executable, "-c", "import time; time.sleep(3600)"]

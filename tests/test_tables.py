@@ -114,6 +114,15 @@ def test_a_column_may_have_fewer_seeds(tmp_path):
         spec(columns=columns)
 
 
+def test_no_override_changes_what_a_method_is_named_for():
+    longer = {"label": "SGD, twice", "optimizer": "sgd", "name": "sgd2"}
+    methods = [*PART["methods"], {**longer, "settings": "training.epochs=2"}]
+    assert spec(methods=methods, overrides=["training.batch_size=8"])
+    with pytest.raises(SpecError, match=r"overrides have training\.epochs=3, and the settings of "
+                                        r"the method SGD, twice training\.epochs too"):  # fmt: skip
+        spec(methods=methods, overrides=["training.epochs=3"])
+
+
 def test_a_method_with_settings_has_a_place_of_its_own():
     settings = "optimizer.r=0.2 training.epochs=5"
     method = Method(label="cheap", optimizer="gnp", name="gnp_cheap", settings=settings)

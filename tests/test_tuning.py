@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from pages import check, rows, table_of, texts
 from scipy.stats import qmc
 
-from gnp.jobs import WantedConfigs
+from gnp.jobs import SeriesMismatch, WantedConfigs
 from gnp.settings import resolve, run_path
 from gnp.tables import TableSpec
 from gnp.tuning import (
@@ -179,12 +179,26 @@ def test_a_method_with_settings_is_tuned_beside_the_one_without():
         (with_variant(name="sgd"), "methods lists sgd twice; list it once"),
         (with_variant(settings="optimizer.lr=1"), r"settings have optimizer\.lr, which is tuned"),
         (with_variant(settings="seed=1"), "overrides change which run it is: seed=1"),
+        ({"overrides": ["seed=1"]}, "overrides change which run it is: seed=1"),
         ({"trails": 3}, r"no setting 'tuning\.trails'\. Did you mean 'tuning\.trials'\?"),
     ],
 )
 def test_a_wrong_tuning_is_refused_with_what_is_wrong(change, words):
     with pytest.raises(TuningError, match=words):
         spec(**change)
+
+
+@pytest.mark.parametrize(
+    "setting", ["dataset.validation_per_class=0", "dataset.train_per_class=7", "optimizer.lr=1"]
+)
+def test_no_override_changes_what_is_chosen_by(setting):
+    """Without held-out images the test images would be evaluated."""
+    tuning = spec(overrides=[setting])
+    name = setting.partition(".")[2].partition("=")[0]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        wanted = WantedConfigs(tuning, "out")
+        with pytest.raises(SeriesMismatch, match=rf"became .* with .*{name}="):
+            wanted(next(iter(tuning.runs())))
 
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (CONFIGS / "tuning").rglob("*.yaml")))

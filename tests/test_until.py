@@ -21,8 +21,8 @@ ONE_COLUMN = {"columns": PART["columns"][:1], "methods": THREE}
 
 
 def how(root, **settings):
-    given = {"root": str(root), "until": "decided", "min_seeds": 4, "max_seeds": 12, **settings}
-    return TableJobSettings(**given)
+    limits = {} if settings.get("until") == "trained" else {"min_seeds": 4, "max_seeds": 12}
+    return TableJobSettings(**{"root": str(root), "until": "decided", **limits, **settings})
 
 
 def error_of(run, means, spread=0.3):

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from gnp.jobs.finished import FinishedRun, Records, read_runs, read_runs_ahead
 from gnp.jobs.job import Job
 from gnp.jobs.same_data import DataDigests
 from gnp.jobs.wanted import SeriesMismatch, Wanted
-from gnp.settings import unrecorded
+from gnp.settings import ConfigError, unrecorded
 from gnp.settings.series import Series
 from gnp.tracking.compare import config_difference
 from gnp.tracking.reading import SUMMARY, DamagedRecord, read_config
@@ -15,8 +16,9 @@ from gnp.tracking.reading import SUMMARY, DamagedRecord, read_config
 
 def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) -> Records:
     """Compare all records under ``root``, half-done ones too, with what is wanted. Returns what was
-    read of the finished ones. The configs of the first and the last run are composed in any case:
-    two, because an override such as optimizer.alpha=0 may leave the first as it is.
+    read of the finished ones. All configs are composed: an override such as optimizer.alpha=0 may
+    make other runs of some and leave the others as they are. One that its settings refuse is left
+    to its own start, but for the first and the last.
 
     Args:
         spec: the table or the study that ``runs`` are of.
@@ -29,6 +31,9 @@ def check_records(spec: Series, runs: Sequence[Job], root: str, wanted: Wanted) 
     """
     wanted(runs[0])
     wanted(runs[-1])
+    for run in runs:
+        with suppress(ConfigError):
+            wanted(run)
     recorded = [run for run in runs if os.path.exists(run.folder(root) / SUMMARY)]
     with DataDigests(wanted(run)["dataset"] for run in recorded) as digests:
         read_runs_ahead(recorded, root, wanted)
@@ -73,8 +78,8 @@ def _refuse_other_data(
             f"{len(strangers)} recorded runs were trained on other images and labels than are "
             f"loaded now:\n"
             + "\n".join(f"  {run.folder}" for run in strangers)
-            + "\nSet the data set's place back (dataset.root=…, data_root=…), or take another "
-            "root=…."
+            + "\nSet the data's place back (the variable GNP_DATA, or overrides=['data_root=…']), "
+            "or take another root=…."
         )
 
 

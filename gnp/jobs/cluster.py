@@ -85,7 +85,7 @@ def submit(spec: Series, how: JobSettings, missing: int, console: Console) -> No
     """
     count = min(how.cluster.array_size, missing)
     name = f"{spec.kind}-{spec.name}"
-    parameters = sbatch_parameters(how.cluster, name)
+    parameters = {**sbatch_parameters(how.cluster, name), "array_parallelism": count}
     runner, last = same_command(REPLACED, ["wait=false"]), same_command(REPLACED, [])
     if how.dry_run:
         console.print(f"to SLURM: {count} runners", *_shown(parameters, runner), markup=False)
@@ -98,7 +98,7 @@ def submit(spec: Series, how: JobSettings, missing: int, console: Console) -> No
     after = {**parameters, "dependency": f"afterany:{first}"}
     try:
         (end,) = _submitted(folder, how.cluster, after, [Runner(last, here)])
-    except NoCluster:
+    except BaseException:  # without the last job nobody would render
         subprocess.run(["scancel", first], check=False)
         raise
     logs = f"{shlex.quote(str(folder))}/*_log.out"

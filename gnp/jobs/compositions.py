@@ -10,6 +10,7 @@ cache: what cannot be read or written there is composed.
 import atexit
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -63,6 +64,8 @@ class Compositions:
         if not self._new:
             return
         with suppress(StorageError, OSError):
+            if self._file != self._place():  # a config was changed while they were composed
+                return
             kept = {**_read(self._file), **self._new}
             kept = dict(list(kept.items())[-MOST_ENTRIES:])
             write_json(self._file, with_checksum(kept))
@@ -77,6 +80,9 @@ class Compositions:
 
     @cached_property
     def _file(self) -> Path:
+        return self._place()
+
+    def _place(self) -> Path:
         digest = hashlib.sha256()
         for part in _all_that_it_is_made_of():
             digest.update(len(part).to_bytes(8, "big") + part)
@@ -90,9 +96,12 @@ def _all_that_it_is_made_of() -> Iterator[bytes]:
         yield f"{entry.provider} {entry.path}".encode()
         scheme, _, place = (entry.path or "").rpartition("://")
         if scheme in ("", "file"):
-            for file in sorted(Path(place).rglob("*.yaml")):
-                yield str(file.relative_to(place)).encode()
-                yield file.read_bytes()
+            # Links to folders too, as Hydra finds what is in them.
+            for folder, _, names in sorted(os.walk(place, followlinks=True)):
+                for name in sorted(name for name in names if name.endswith(".yaml")):
+                    file = Path(folder, name)
+                    yield str(file.relative_to(place)).encode()
+                    yield file.read_bytes()
 
 
 def _is_json(plain: Any) -> bool:

@@ -3,14 +3,14 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from gnp.settings import Config
 from gnp.settings.overrides import override
 
 
 class Job:
     """One training of a table or a study. They add ``path`` and ``settings``, and ``change_in``
-    where the path names values of the optimizer."""
+    where they are named for values of settings."""
 
     @property
     def path(self) -> Path:
@@ -21,9 +21,9 @@ class Job:
         """What ``scripts/train.py`` is told to train it."""
         raise NotImplementedError
 
-    def change_in(self, optimizer: Any) -> str:
-        """What the resolved config's ``optimizer`` section has otherwise than this run is named
-        for, to be put behind "became …"; "" for nothing."""
+    def change_in(self, config: Config) -> str:
+        """What the resolved config has otherwise than this run is named for, to be put behind
+        "became …"; "" for nothing."""
         return ""
 
     def folder(self, root: str | Path) -> Path:

@@ -161,12 +161,12 @@ class Pool:
         if lock is None:
             self.waiting.append(run)
             return
-        if self._take_record(run):  # another process has made it, meanwhile
-            lock.release()
-            return
         slot = self._free[0]
-        with_lock = replace(slot, environment={**slot.environment, **lock.variables})
         try:
+            if self._take_record(run):  # another process has made it, meanwhile
+                lock.release()
+                return
+            with_lock = replace(slot, environment={**slot.environment, **lock.variables})
             with storing(folder / LOG):
                 process, log_before = self._spawn(run, with_lock, folder, lock.descriptor)
         except BaseException:
@@ -211,8 +211,13 @@ class Pool:
             self.active.remove(child)
             self._free.append(child.slot)
             child.lock.release()
+            try:
+                taken = self._take_record(child.run)
+            except OSError as error:  # a storage that fails now and then
+                self._fail(child.run, str(error))
+                continue
             # The summary is written last: what came after it cannot matter.
-            if not self._take_record(child.run):
+            if not taken:
                 # What the user has to mend is refused again.
                 self._fail(child.run, how_it_ended(child, status), again=status != USAGE_ERROR)
 

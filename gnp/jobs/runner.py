@@ -91,12 +91,12 @@ def reproduce(
         if set(further) <= set(runs):
             break
         runs = further
-    if left and not failed:
-        print(f"{len(left)} runs are left to the processes that have them; the last one renders")
-        return
     if not how.fail_fast:  # else it stopped the others
         # An outcome, which what is rendered says.
         failed = [failure for failure in failed if not failure.diverged]
+    if left and not failed:
+        print(f"{len(left)} runs are left to the processes that have them; the last one renders")
+        return
     complaints = [f"  {failure}" for failure in failed]
     warnings: Sequence[str] = ()
     try:

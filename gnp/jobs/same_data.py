@@ -48,16 +48,18 @@ class DataDigests:
 
     def of(self, dataset: Mapping[str, Any]) -> str | None:
         """The digest of one of them; None where its files are not there: they cannot be compared,
-        and a record does not need them to be shown.
+        and a record does not need them to be shown. None for others, too: of a run that another
+        process finished meanwhile.
 
         Raises:
             DataUnknown: says why.
         """
-        return self._computed[json.dumps(dataset)]
+        return self._computed.get(json.dumps(dataset))
 
     @cached_property
     def _computed(self) -> dict[str, str | None]:
-        assert self._process is not None
+        if self._process is None:
+            return {}
         printed, complaints = self._process.communicate()
         if self._process.returncode != 0:
             reason = (complaints.strip() or "it printed nothing").splitlines()[-1]

@@ -68,7 +68,7 @@ class WantedConfigs:
             return None
         config = resolve(composed)
         place = (str(run_path(config)), config.root)
-        change = run.change_in(config.optimizer)
+        change = run.change_in(config)
         if place != (str(run.path), root) or change:
             named = str(run.path.parents[2])
             if config.experiment != named:

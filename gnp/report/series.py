@@ -42,6 +42,6 @@ def carry_out(
     elif not how.render_only:
         rendered = partial(render, spec, how.root, command)
         reproduce(spec, list(runs()), how, train, rendered, partial(more, spec, how.root))
-    elif not how.dry_run:
+    else:
         wanted = WantedConfigs(spec, how.root)
         refuse_to_pass_over(render(spec, how.root, command, wanted))

@@ -20,7 +20,9 @@ OWN = {
     "dependency": "",
     "error": "",
     "job-name": "",
+    "no-requeue": "",
     "nodes": "",
+    "ntasks": "",
     "ntasks-per-node": "",
     "output": "",
     "requeue": "",
@@ -63,6 +65,10 @@ class ClusterSettings(Section):
     @classmethod
     def _are_not_said_elsewhere(cls, values: list[str]) -> list[str]:
         for name in parameters_of(values):
+            if len(name) == 1:
+                what = f"-{name} is a short name; write the long one"
+                raise PydanticCustomError("custom", "{what}", {"what": what})
+            name = name.replace("_", "-")
             if name in OWN:
                 where = OWN[name] or "this program"
                 raise PydanticCustomError("custom", "{what}", {"what": f"{name} is set by {where}"})

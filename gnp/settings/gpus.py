@@ -70,7 +70,7 @@ def named_gpus(text: str) -> tuple[str, int]:
         ValueError: no such GPU; in one line, with those there are.
     """
     count, times, name = text.strip().lower().partition("x")
-    if not times or not count.isdigit():
+    if not times or not count.isdecimal():
         count, name = "1", text.strip().lower()
     name = name.replace(" ", "").replace("_", "-")
     listed = {known.lower(): known for known in GPUS}

@@ -118,8 +118,14 @@ class TableRenderSettings(RenderSettings):
 
     @model_validator(mode="after")
     def _seeds_are_possible(self) -> "TableRenderSettings":
+        what = None
         if self.min_seeds > self.max_seeds:
             what = f"min_seeds={self.min_seeds} is above max_seeds={self.max_seeds}; set both"
+        elif self.until == "trained":
+            usual = type(self).model_fields
+            given = [n for n in ("min_seeds", "max_seeds") if getattr(self, n) != usual[n].default]
+            what = f"{given[0]} is for until=decided; set both" if given else None
+        if what is not None:
             raise PydanticCustomError("custom", "{what}", {"what": what})
         return self
 
@@ -135,11 +141,10 @@ class StudyJobSettings(JobSettings):
 
     @model_validator(mode="after")
     def _plans_or_renders(self) -> "StudyJobSettings":
-        if self.plan and self.render_only:
-            what = (
-                "plan=true writes nothing and render_only=true does nothing else; set one of them"
-            )
-            raise PydanticCustomError("custom", "{what}", {"what": what})
+        for name in ("plan", "dry_run"):
+            if getattr(self, name) and self.render_only:
+                what = f"{name}=true writes nothing and render_only=true does nothing else"
+                raise PydanticCustomError("custom", "{what}", {"what": f"{what}; set one of them"})
         return self
 
 

@@ -36,9 +36,9 @@ class Series(Section):
     @field_validator("overrides")
     @classmethod
     def _can_be_read(cls, values: list[str]) -> list[str]:
-        """The method's optimizer is the series' to say; other changes of the place are noticed when
-        the configs are composed."""
-        if (wrong := wrong_in(values, ["optimizer"])) is not None:
+        """The method's optimizer and the seed are the series' to say; other changes of the place
+        are noticed when the configs are composed."""
+        if (wrong := wrong_in(values, ["optimizer", "seed"])) is not None:
             raise PydanticCustomError("custom", "{what}", {"what": wrong})
         return values
 

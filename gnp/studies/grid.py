@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gnp.jobs.job import Job
 from gnp.settings import path_of
 from gnp.settings.overrides import override
+from gnp.settings.run import Config
 from gnp.settings.study import StudySettings, number
 
 
@@ -79,8 +79,8 @@ class Run(Job):
             f"seed={self.seed}",
         ]
 
-    def change_in(self, optimizer: Any) -> str:
-        now = (number(optimizer.r), number(optimizer.alpha))
+    def change_in(self, config: Config) -> str:
+        now = (number(config.optimizer.r), number(config.optimizer.alpha))
         if now == (number(self.point.r), number(self.point.alpha)):
             return ""
         return f" with r={now[0]} and alpha={now[1]}"

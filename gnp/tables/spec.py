@@ -9,7 +9,7 @@ from pydantic import PrivateAttr, model_validator
 
 from gnp.jobs.job import Job
 from gnp.settings.compose import OFFICIAL
-from gnp.settings.overrides import override
+from gnp.settings.overrides import override, parsed
 from gnp.settings.table import Column, Method, Part, Row, SpecError, TableSettings
 from gnp.tables.published import published_table
 
@@ -32,6 +32,19 @@ class TableSpec(TableSettings):
                     f"{other} and {cell} would have the same runs, in {cell.path}; "
                     f"give one of them another name, or leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _overrides_leave_the_methods(self) -> "TableSpec":
+        """They come last: a method would be trained with other settings than it is named for."""
+        for method in (method for part in self.parts.values() for method in part.methods):
+            own = {one.key_or_group for one in parsed(method.further)}
+            for text in self.overrides:
+                if (name := parsed([text])[0].key_or_group) in own:
+                    raise self._wrong(
+                        f"overrides have {text}, and the settings of the method {method.label} "
+                        f"{name} too, which would be without effect; leave it out of one of them"
+                    )
         return self
 
     @model_validator(mode="after")

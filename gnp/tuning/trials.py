@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from gnp.jobs.job import Job
-from gnp.settings import path_of
+from gnp.settings import Config, path_of
 from gnp.settings.overrides import override
 from gnp.settings.study import number
 from gnp.settings.tuning import NAMES, Range, TunedMethod, TuningError, TuningSettings
@@ -37,9 +36,9 @@ class Trial:
 
     def settings(self) -> list[str]:
         return [
-            f"optimizer={self.optimizer}",
+            override("optimizer", self.optimizer),
             *self.chosen_settings,
-            f"method={self.method}",
+            override("method", self.method),
         ]
 
 
@@ -124,10 +123,16 @@ class Run(Job):
             f"seed={self.seed}",
         ]
 
-    def change_in(self, optimizer: Any) -> str:
-        now = [(name, number(getattr(optimizer, name))) for name, _ in self.trial.values]
+    def change_in(self, config: Config) -> str:
+        """Values that are tuned, and how many images are held out: with none, test images would be
+        chosen by."""
+        dataset = config.dataset
+        sizes = (dataset.validation_per_class, dataset.train_per_class)
+        now = [(name, number(getattr(config.optimizer, name))) for name, _ in self.trial.values]
         if now == [(name, number(value)) for name, value in self.trial.values]:
-            return ""
+            if sizes == self.sizes:
+                return ""
+            now = [("validation_per_class", str(sizes[0])), ("train_per_class", str(sizes[1]))]
         return " with " + ", ".join(f"{name}={value}" for name, value in now)
 
 
