@@ -108,8 +108,11 @@ def make(export: Export, folders: list[Path]) -> None:
 
 def known_in_tables() -> dict[str, Known]:
     specs = []
-    for file in sorted((CONFIGS / "table").glob("*.yaml")):
-        composed = compose("reproduce_table", [f"table={file.stem}"])
+    for file in sorted((CONFIGS / "table").rglob("*.yaml")):
+        choice = file.relative_to(CONFIGS / "table").with_suffix("").as_posix()
+        if choice.startswith("part/"):  # of tables, which compose them
+            continue
+        composed = compose("reproduce_table", [f"table={choice}"])
         specs.append(TableSpec.from_config(composed["table"]))
     return known_cells(specs, [file.stem for file in (CONFIGS / "fidelity").glob("*.yaml")])
 
@@ -128,7 +131,8 @@ def dataset_settings(name: str) -> DatasetSettings:
     if not (CONFIGS / "dataset" / f"{name}.yaml").exists():
         raise ConfigError(f"there is no configs/dataset/{name}.yaml that says where its images are")
     composed = compose("train", [f"dataset={name}"])
-    return checked(DatasetSettings, OmegaConf.to_container(composed["dataset"], resolve=True))
+    plain = OmegaConf.to_container(composed["dataset"], resolve=True)
+    return checked(DatasetSettings, {**plain, "download": False})  # pictures where they are there
 
 
 if __name__ == "__main__":

@@ -99,6 +99,16 @@ def test_a_config_that_is_changed_meanwhile_is_not_kept_as_the_old_one(tmp_path,
     assert of(configs, tmp_path / "kept", GNP).training.epochs == 50
 
 
+def test_what_was_composed_is_kept_when_the_process_ends(tmp_path, composed):
+    """Hydra has been left by then."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        them = Compositions("train", tmp_path)
+        them(GNP)
+    them.keep()
+    of(CONFIGS, tmp_path, GNP)
+    assert len(composed) == 1
+
+
 def test_other_overrides_are_others(tmp_path, composed):
     assert of(CONFIGS, tmp_path, GNP).seed == 3
     assert of(CONFIGS, tmp_path, [*GNP, "seed=4"]).seed == 4

@@ -310,7 +310,7 @@ def test_the_page_has_the_grid_the_star_and_what_is_lowest_in_words(study):
 def test_the_heat_map_has_the_numbers_and_a_dash_for_a_missing_one(study):
     texts, _ = pictures(study)
     assert {"4.30", "± 0.42", "5.20", "—"} <= texts["heatmap.svg"]
-    assert "some runs are missing" in texts["heatmap.svg"]
+    assert "without runs that are missing or diverged" in texts["heatmap.svg"]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +476,7 @@ def test_a_study_from_nothing_and_one_deleted_run_recomputes_just_that(tmp_path)
 
     # What is there renders, with the command that fills the gap.
     rendered = run_study(tmp_path, *settings, "render_only=true")
-    assert "1 runs are missing, the first: python scripts/train.py" in rendered.stdout
+    assert "1 run is missing, the first: python scripts/train.py" in rendered.stdout
     assert "| 1 (SAM) | — |" in (outputs / "study.md").read_text()
     assert not gone.exists()
 

@@ -207,6 +207,16 @@ def test_epochs_without_a_checkpoint_are_trained_again(tmp_path):
         ("train.py: stopped; the same command goes on from here\n", ""),
         ("a\nTraceback (most recent call last):\n  File\nValueError: no\n", "ValueError: no"),
         ("ValueError: only a warning\n", ""),
+        ("train.py: no room\n", "no room"),
+        # What came before the last start is past.
+        (
+            "train.py: no room\nx: going on after epoch 3\ne: 9 epochs of 40 steps\nepoch 4/9  a\n",
+            "",
+        ),
+        (
+            "train.py: no room\ne: 9 epochs of 40 steps\nepoch 1/9  a\ntrain.py: no memory\n",
+            "no memory",
+        ),
         ("", ""),
     ],
 )

@@ -17,10 +17,12 @@ from pages import check, rows, table_of, texts, tree
 from records import PART, SPEC, spec, write_diverged, write_record
 from rich.console import Console
 
+from gnp.report import figures
 from gnp.report.numbers import format_statistic
 from gnp.settings.table import Method
 from gnp.statistics import Statistic
 from gnp.tables import Run, SpecError, TableSpec, collect, write_outputs
+from gnp.tables.plots import learning_curves, looks_of
 from gnp.tables.published import Published, published_table
 from gnp.tables.text import to_csv, to_latex, to_markdown, to_terminal
 
@@ -259,6 +261,46 @@ def test_the_report_is_one_file_that_loads_nothing(table):
     assert list(page.iter("table"))
     assert list(page.iter("{http://www.w3.org/2000/svg}svg"))
     assert "5.20 ± 1.31 (3)" in texts(page)
+
+
+def test_no_two_methods_look_the_same_and_sam_is_sam_by_any_name():
+    methods = [
+        {"label": f"α = {alpha}", "optimizer": "gnp", "name": f"a{alpha}",
+         "settings": f"optimizer.alpha={alpha}"}
+        for alpha in (0, 1, *(k / 10 for k in range(1, 10)))
+    ]  # fmt: skip
+    (part,) = spec(methods=[*methods, {"label": "SAM", "optimizer": "sam"}]).parts.values()
+    looks = {method.label: look for method, look in looks_of(part).items()}
+    assert len(set(looks.values())) == len(looks) == 12
+    plain = [look for look in looks.values() if not look[1]]
+    assert plain == [(c, "") for c in (figures.STANDARD, figures.SAM, figures.GNP)]
+    assert list(looks)[:3] == ["α = 0", "α = 1", "α = 0.1"]
+    assert all(looks[label] == look for label, look in zip(list(looks)[:3], plain, strict=True))
+
+
+def test_a_curve_of_one_epoch_is_seen_and_its_mark_is_in_the_legend(tmp_path):
+    wide = {"label": "wide", "optimizer": "sgd", "name": "wide", "settings": "model.width=2"}
+    s = spec(methods=[*PART["methods"], wide])
+    for run in s.runs():
+        write_record(tmp_path, run, [5.0 + run.seed])
+    svg = learning_curves(collect(s, tmp_path)).to_svg()
+    ElementTree.fromstring(svg)
+    # Solid and dashed of three methods in two pictures, each a mark and a stroke over the seeds.
+    marks = re.findall(r"<use [^>]*style=\"fill: #(?:00916a|2b7bba|b4559c)", svg)
+    assert len(marks) == 24
+    assert svg.count(figures.MARKS["o"]) == 2  # the legend's
+
+
+def test_the_gap_is_of_the_last_epoch_also_where_the_best_are_compared(tmp_path):
+    s = spec(error_of="best")
+    for run in s.runs():
+        write_record(tmp_path, run, [3.0, 9.0])
+    table = collect(s, tmp_path)
+    page = tree(next(p for p in write_outputs(table) if p.name == "report.html"))
+    fit = next(iter(table.results)).fit.mean
+    shown = rows(table_of(page, "Fit and generalisation"))
+    assert len(shown) == 4
+    assert all(row[4:6] == ["9.00 ± 0.00 (3)", f"{9 - fit:.2f}"] for row in shown)
 
 
 def test_the_curves_are_a_valid_picture_with_a_line_for_each_method(table):

@@ -34,7 +34,9 @@ def config_of(record: FinishedRecord) -> dict[str, Any]:
 
 def rows_of(record: FinishedRecord) -> list[dict[str, Any]]:
     """The epochs' metrics, whichever were recorded, each with the time at which it ended: the
-    run's end less what came after it."""
+    run's end less what came after it. An older record does not name its end."""
+    if "finished" not in record.summary:
+        return [dict(line) for line in record.metrics]
     left = sum(line["seconds"] for line in record.metrics)
     ended = float(timegm(strptime(record.summary["finished"], "%Y-%m-%dT%H:%M:%SZ")))
     rows = []

@@ -167,7 +167,8 @@ class Export:
 
 def folders_of_series(root: Path) -> list[Path]:
     """Those of tables, studies and tunings."""
-    return [folder for kind in SERIES for folder in sorted(Path(root, kind).glob("*/"))]
+    found = [folder for kind in SERIES for folder in sorted(Path(root, kind).glob("*"))]
+    return [folder for folder in found if folder.is_dir()]
 
 
 def _settings() -> Any:

@@ -126,13 +126,15 @@ def r_by_alpha(error: str) -> wr.ScatterPlot:
 
 
 def of_series(seen: Seen) -> list[Any]:
-    """What the runs of tables, studies and tunings have: a table, its page, a study's picture."""
+    """What the runs of tables, studies and tunings have: tables, pages and pictures."""
     shown: list[Any] = []
     for kind, table in (("tables", "table"), ("studies", "study"), ("tunings", "tuning")):
         if kind in seen.kinds:
             shown.append(wr.WeavePanelSummaryTable(table_name=table))
+    if "tables" in seen.kinds:
+        shown.append(wr.WeavePanelSummaryTable(table_name="comparisons"))
     if seen.kinds:
-        keys = ["report", "curves", "heatmap", "trials"]
+        keys = ["report", "differences", "curves", "heatmap", "figure", "trials"]
         shown.append(wr.MediaBrowser(title="Pages and figures", media_keys=keys, num_columns=1))
     return shown
 

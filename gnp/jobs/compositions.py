@@ -82,19 +82,25 @@ class Compositions:
     def _file(self) -> Path:
         return self._place()
 
+    @cached_property
+    def _search_path(self) -> list[tuple[str, str]]:
+        """(provider, path): Hydra has it no more when the process ends."""
+        entries = GlobalHydra.instance().config_loader().get_search_path().get_path()
+        return [(str(entry.provider), entry.path or "") for entry in entries]
+
     def _place(self) -> Path:
         digest = hashlib.sha256()
-        for part in _all_that_it_is_made_of():
+        for part in _all_that_it_is_made_of(self._search_path):
             digest.update(len(part).to_bytes(8, "big") + part)
         return self._folder / f"{self._name}-{digest.hexdigest()[:24]}.json"
 
 
-def _all_that_it_is_made_of() -> Iterator[bytes]:
+def _all_that_it_is_made_of(search_path: Sequence[tuple[str, str]]) -> Iterator[bytes]:
     yield from (version(package).encode() for package in ("hydra-core", "omegaconf"))
     yield Path(resolvers.__file__).read_bytes()
-    for entry in GlobalHydra.instance().config_loader().get_search_path().get_path():
-        yield f"{entry.provider} {entry.path}".encode()
-        scheme, _, place = (entry.path or "").rpartition("://")
+    for provider, path in search_path:
+        yield f"{provider} {path}".encode()
+        scheme, _, place = path.rpartition("://")
         if scheme in ("", "file"):
             # Links to folders too, as Hydra finds what is in them.
             for folder, _, names in sorted(os.walk(place, followlinks=True)):

@@ -28,6 +28,7 @@ FINISHED, DIVERGED, DAMAGED, FAILED = "finished", "diverged", "damaged", "failed
 STARTED, MISSING = "started", "missing"
 DONE = (FINISHED, DIVERGED)  # there is nothing left to do
 SCRIPT = "train.py: "  # its message begins with it
+BEGUN = re.compile(r": going on after epoch \d+$|: \d+ epochs of \d+ steps$|^epoch +\d+/\d+ ")
 IMAGES = ("train_images", "evaluation_images")  # of a summary
 LOG_BYTES, MESSAGE_LINES = 20_000, 10  # of the end of a log, where a message is looked for
 
@@ -289,6 +290,9 @@ def _last_complaint(log: Path) -> str:
     it was killed, or was stopped."""
     text = end_of(log, LOG_BYTES)
     lines = [line.strip() for line in text.splitlines() if line.strip()][-MESSAGE_LINES:]
+    # What an earlier start said is past as soon as a later one is at work.
+    begun = max((n for n, line in enumerate(lines) if BEGUN.search(line)), default=-1)
+    lines = lines[begun + 1 :]
     own = [number for number, line in enumerate(lines) if line.startswith(SCRIPT)]
     if own:
         said = " ".join(lines[own[-1] :]).removeprefix(SCRIPT)

@@ -25,6 +25,15 @@ STYLE |= {"text.parse_math": False}  # a dollar sign in a label is one
 # of GNP, are told apart by colour-blind readers too, and stand out from white and from black.
 STANDARD, SAM, GNP = "#00916A", "#D97706", "#2B7BBA"
 FURTHER = ("#B4559C", "#7A6F00", "#C23B22", "#5B6770")  # methods with settings of their own
+# Theirs too, because not all of these are told apart by everybody: matplotlib's name of a mark, and
+# its outline about 0. Colours and marks are no multiple of each other, so twenty pairs differ.
+MARKS = {
+    "o": "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
+    "s": "M-3-3h6v6h-6z",
+    "^": "M0-3.5l3.5 6h-7z",
+    "D": "M0-4l4 4-4 4-4-4z",
+    "v": "M0 3.5l3.5-6h-7z",
+}
 
 
 def import_matplotlib() -> None:

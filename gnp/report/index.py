@@ -22,6 +22,7 @@ from gnp.report.runs import (
     unfinished_row,
 )
 from gnp.tracking.ahead import read_ahead
+from gnp.tracking.diverged import read_diverged
 from gnp.tracking.reading import CHECKPOINT, SUMMARY, DamagedRecord, FinishedRecord, read_finished
 
 KINDS = {"tables": "Tables", "studies": "Studies", "tunings": "Tunings"}
@@ -62,7 +63,8 @@ def index_page(root: Path) -> Page:
     rows += [unfinished_row(run, root / "runs" / run.path, root) for run in left]
     counts = _counted(finished, left)
     summary = f"{counts}."
-    top: list[Part] = [Text(f"Everything below {root}/. {summary}", "verdict")]
+    where = f"Tables, studies, tunings and runs below {root}/"
+    top: list[Part] = [Text(f"{where}. {summary}", "verdict")]
     runs: list[Part] = [Text(f"No run is recorded below {root}/runs.")]
     if rows:
         runs = [runs_table(f"{counts}; †: chosen on the evaluated images", rows)]
@@ -74,7 +76,9 @@ def index_page(root: Path) -> Page:
 def _counted(finished: Sequence[FinishedRecord], left: Sequence[Unfinished]) -> str:
     states = [FINISHED] * len(finished) + [run.state for run in left]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    return f"{len(states)} runs" + (f": {', '.join(counts)}" if counts else "")
+    return f"{len(states)} run{'s' * (len(states) != 1)}" + (
+        f": {', '.join(counts)}" if counts else ""
+    )
 
 
 # ---------------------------------------------------------------------- runs
@@ -91,6 +95,8 @@ def read_root(root: Path) -> tuple[list[FinishedRecord], list[Unfinished]]:
         path, damage, record = folder.relative_to(root / "runs"), "", None
         try:
             record = read_finished(folder)
+            if record is None:
+                read_diverged(folder)  # which may be damaged, too
         except DamagedRecord as error:
             damage = str(error)
         if record is None:
@@ -101,10 +107,13 @@ def read_root(root: Path) -> tuple[list[FinishedRecord], list[Unfinished]]:
 
 
 def _run_folders(top: str) -> Iterator[tuple[str, set[str]]]:
-    """(folder, its files) of every run: a folder of a seed in which something of a run lies."""
+    """(folder, its files) of every run: a folder of a seed in which something of a run lies, below
+    those of a method, a data set and an experiment."""
     for folder, inner, files in os.walk(top):
         if SEED.fullmatch(os.path.basename(folder)):
             inner.clear()
+            if len(Path(folder).relative_to(top).parts) < 4:
+                continue
             if names := TRACES.intersection(files):
                 yield folder, names
 
@@ -120,7 +129,7 @@ def _in_order(found: tuple[str, set[str]]) -> tuple[str, int]:
 def rendered(folder: Path) -> Iterator[Rendered]:
     """The tables, or what else lies there, by their names."""
     for place in sorted(folder.iterdir()) if folder.is_dir() else []:
-        files = sorted(str(f.relative_to(place)) for f in place.rglob("*") if f.is_file())
+        files = sorted(f.relative_to(place).as_posix() for f in place.rglob("*") if f.is_file())
         files = [file for file in files if not file.startswith(".")]
         if files:
             title, verdict = _said(place, files)
@@ -139,13 +148,13 @@ def _said(place: Path, files: Sequence[str]) -> tuple[str, str]:
             return unescape(title[1]), unescape(verdict[1]) if verdict else ""
     for name in files:
         if name.endswith(".md"):
-            first = (place / name).read_text(errors="replace").split("\n", 1)[0]
+            first = (place / name).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
             return re.sub(r"\\(\W)", r"\1", first.lstrip("# ")), ""
     return place.name, ""
 
 
 def _card(one: Rendered, root: Path) -> Card:
-    base = one.folder.relative_to(root)
+    base = one.folder.relative_to(root).as_posix()
     title = link(one.title, f"{base}/{REPORT}") if REPORT in one.files else one.title
     others = [link(file, f"{base}/{file}") for file in one.files if file != REPORT]
     return Card(title, one.verdict, others)

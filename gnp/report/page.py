@@ -172,7 +172,9 @@ def _environment() -> Environment:
 @cache
 def _inlined() -> Mapping[str, Markup]:
     names = {"style": "style.css", "script": "script.js"}
-    return {key: Markup((TEMPLATES / file).read_text()) for key, file in names.items()}
+    return {
+        key: Markup((TEMPLATES / file).read_text(encoding="utf-8")) for key, file in names.items()
+    }
 
 
 # ---------------------------------------------------------------------- texts

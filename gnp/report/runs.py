@@ -4,6 +4,7 @@ What has no finished record is told from what the run left: how far it came, and
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ FILES = {
     "log": LOG,
 }
 LOG_LINES = 15  # of its end
+# What a terminal takes as commands, and no page may hold.
+UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 TOGETHER = "\N{NO-BREAK SPACE}"  # between words that stay in one line
 
 NUMBERS = ("best error†, % (epoch)", "fit error, %", "epochs", "seconds")
@@ -156,7 +159,7 @@ def files_of(folder: Path, page: Path) -> str:
         there = set(os.listdir(folder))
     except OSError:
         return NOTHING
-    base = os.path.relpath(folder, page)
+    base = Path(os.path.relpath(folder, page)).as_posix()
     links = [link(name, f"{base}/{file}") for name, file in FILES.items() if file in there]
     pairs = [Markup(TOGETHER).join(links[i : i + 2]) for i in range(0, len(links), 2)]
     return Markup("<br>").join(pairs) if links else NOTHING
@@ -188,7 +191,7 @@ def last_lines(log: Path) -> str:
     text = end_of(log, LOG_BYTES)
     # A progress bar overwrites its line: what it said last stays.
     said = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
-    return "\n".join([line for line in said if line][-LOG_LINES:])
+    return UNPRINTABLE.sub("", "\n".join([line for line in said if line][-LOG_LINES:]))
 
 
 def troubles(runs: Sequence[Unfinished]) -> list[Section]:

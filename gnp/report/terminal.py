@@ -181,5 +181,6 @@ def show(
         print_prose(console, line)
     if missing := result.missing_commands:
         # Not wrapped: a command is to be copied.
-        console.print(Text(f"{len(missing)} runs are missing, the first: {missing[0]}"))
+        what = "1 run is" if len(missing) == 1 else f"{len(missing)} runs are"
+        console.print(Text(f"{what} missing, the first: {missing[0]}"))
     console.print("\nwritten:", *(Text(f"  {path}") for path in write(result)), sep="\n")

@@ -196,7 +196,7 @@ def _head(figure: Figure, study: StudyResult) -> None:
     spread = ", mean ± sample standard deviation of" if seeds > 1 else " of"
     lines = [study.spec.title, f"last epoch's error{spread} {seeds} seed{'s' * (seeds > 1)}"]
     if counts != {seeds}:
-        lines.append("some runs are missing")
+        lines.append("without runs that are missing or diverged")
     width = round(14 * figure.get_figwidth())  # characters
     lines = [textwrap.fill(line, width) for line in lines]
     figure.suptitle("\n".join(lines), fontsize=9)

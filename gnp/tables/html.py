@@ -11,6 +11,7 @@ from gnp.report.numbers import MISSING, format_statistic
 from gnp.report.page import Column, Figure, Page, Row, Section, Table, Text, of_grid
 from gnp.report.series_page import seeds_table, series_page
 from gnp.report.whiskers import Whisker, picture
+from gnp.statistics import Statistic
 from gnp.tables.cell_result import CellResult
 from gnp.tables.collect import TableResult
 from gnp.tables.comparison_text import comparisons_grid, verdict_in_words
@@ -150,7 +151,7 @@ def _fit(table: TableResult) -> list[Text | Table]:
                 cell.method.label,
                 cell.column.label,
                 format_statistic(result.fit),
-                format_statistic(result.error),
+                format_statistic(_last(result)),
                 _gap(result),
                 _seconds(result),
             ]
@@ -158,16 +159,23 @@ def _fit(table: TableResult) -> list[Text | Table]:
         for cell, result in table.cells.items()
     ]
     note = (
-        "Fit error: last weights on the training images, without augmentation and dropout. The gap "
-        "is what generalisation costs."
+        "Fit error: last weights on the training images, without augmentation and dropout; error: "
+        "theirs on the evaluated ones. The gap is what generalisation costs."
     )
     return [Text(note), Table("Error on training and on evaluated images", columns, rows, 3)]
 
 
 def _gap(result: CellResult) -> str:
-    if result.error is None or result.fit is None:
+    last = _last(result)
+    if last is None or result.fit is None:
         return MISSING
-    return f"{result.error.mean - result.fit.mean:.2f}"
+    return f"{last.mean - result.fit.mean:.2f}"
+
+
+def _last(result: CellResult) -> Statistic | None:
+    """The last weights' error, which is what the fit error is of, also where the best epochs are
+    compared."""
+    return Statistic.of([run.error for run in result.finished])
 
 
 def _seconds(result: CellResult) -> str:

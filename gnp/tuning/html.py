@@ -25,9 +25,9 @@ def to_page(tuning: TuningResult, folder: Path, trials: str) -> Page:
     caption = CAPTION + (RING if tuning.spec.finalists else "")
     picture = embedded(trials, "trials", "Validation error of every trial")
     methods = zip(tuning.spec.methods, make_grids(tuning), strict=True)
+    order = "the finalists first, each by its mean" if tuning.spec.finalists else "the best first"
     tables = [
-        of_grid(grid, f"{method.label}: validation error in %, the best trials first")
-        for method, grid in methods
+        of_grid(grid, f"{method.label}: validation error in %, {order}") for method, grid in methods
     ]
     sections = [Section("Trials", tables), Section("Figure", [Figure(caption, [picture])])]
     return series_page(tuning, folder, notes(tuning), chosen_in_words(tuning), sections)

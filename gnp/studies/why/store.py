@@ -34,7 +34,8 @@ class Store:
             return {}
         try:
             with storing(self._path, "read"):
-                entries = [json.loads(line) for line in self._path.read_text().splitlines()]
+                lines = self._path.read_text(encoding="utf-8").split("\n")
+                entries = [json.loads(line) for line in lines if line]
             return {_key(entry["of"]): entry for entry in entries}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StudyError(
