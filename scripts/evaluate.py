@@ -30,6 +30,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -132,8 +133,8 @@ def dataset_root(name: str, data_root: str) -> str:
         try:
             composed = compose("train", [f"dataset={name}"])
             composed.data_root = data_root
-            return composed.dataset.root
-        except HydraException as error:
+            return composed.dataset.get("root") or data_root  # a source without one needs none
+        except (HydraException, OmegaConfBaseException) as error:
             raise DataError(
                 f"configs/dataset has no {name}: say with --dataset-root where its images lie"
             ) from error

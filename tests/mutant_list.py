@@ -1202,7 +1202,7 @@ RUN = [
         ),
         (
             "the network's generator is not reseeded",
-            'torch.manual_seed(stream_seed(config.seed, f"network/{rank}" if rank else "network", '
+            'seed_network(stream_seed(config.seed, f"network/{rank}" if rank else "network", '
             "epoch))",
             "torch.initial_seed()",
         ),
@@ -1758,8 +1758,13 @@ AGAIN = [
         ),
         (
             "a dead child's lease is kept",
-            "            child.lock.release()\n            # The summary",
-            "            # The summary",
+            "            child.lock.release()\n            try:",
+            "            try:",
+        ),
+        (
+            "a record that cannot be read for a while ends the pool",
+            "            except OSError as error:  # a storage",
+            "            except ZeroDivisionError as error:  # a storage",
         ),
         (
             "runs are left to the dead",
@@ -2500,8 +2505,29 @@ DECIDED = [
         (
             "a later look takes the decision back",
             "statistics/sequential.py",
-            "* self._weights[: values.shape[1]]).max()",
-            "* self._weights[: values.shape[1]])[0, -1]",
+            "looks[np.abs(looks).argmax()]",
+            "looks[-1]",
+            VERDICTS,
+        ),
+        (
+            "a decision goes by the mean of all seeds",
+            "statistics/sequential.py",
+            "        return self._farthest(differences)\n",
+            "        return differences.mean\n",
+            VERDICTS,
+        ),
+        (
+            "a look that rules nothing out has an interval",
+            "statistics/sequential.py",
+            "if level > SMALLEST else None",
+            "if level else None",
+            VERDICTS,
+        ),
+        (
+            "images have an interval where seeds have no spread",
+            "statistics/intervals.py",
+            "    if not of_seeds.std(ddof=1) > RESOLUTION:",
+            "    if False:",
             VERDICTS,
         ),
         (
@@ -2549,15 +2575,29 @@ DECIDED = [
         (
             "seeds are added to what is decided, too",
             "tables/until.py",
-            "if comparison.verdict is not None and comparison.verdict.decided:",
-            "if comparison.verdict is None:",
+            "if not decided and not comparison",
+            "if not comparison",
             "tests/test_until.py",
+        ),
+        (
+            "seeds are added for the sake of a method that diverges",
+            "tables/until.py",
+            "not comparison.ours.diverged and not comparison.reference.diverged",
+            "not comparison.ours.missing",
+            "tests/test_until.py",
+        ),
+        (
+            "a comparison whose seeds are to come is not in Holm's family",
+            "tables/comparisons.py",
+            "c.most_seeds >= rule.fewest",
+            "c.differences.n >= rule.fewest",
+            "tests/test_comparisons.py",
         ),
         (
             "seeds are added to a cell that lacks one",
             "tables/until.py",
-            "if table.missing or table.diverged:",
-            "if not table.cells:",
+            "if table.missing:  # they failed",
+            "if not table.cells:  # they failed",
             "tests/test_until.py",
         ),
         (
@@ -2883,7 +2923,13 @@ TUNED = [
     Mutant(f"tuning: {name}", file, old, new, tests)
     for name, file, old, new, tests in [
         ("every trial is a finalist", "gnp/tuning/collect.py",
-         "set(tried[: spec.finalists])", "set(tried)", "tests/test_tuning.py"),
+         "set(tried[: spec.finalists if over else 0])", "set(tried)", "tests/test_tuning.py"),
+        ("there are finalists before all trials are there", "gnp/tuning/collect.py",
+         "spec.finalists if over else 0", "spec.finalists", "tests/test_tuning.py"),
+        ("a tuning chooses by other images than it says", "gnp/tuning/trials.py",
+         "if sizes == self.sizes:", "if True:", "tests/test_tuning.py"),
+        ("trials are the same, rounded", "gnp/tuning/trials.py",
+         "< len(its):", "< 0:", "tests/test_tuning.py"),
         ("finalists are those that did best with all seeds", "gnp/tuning/collect.py",
          "tried.sort(key=lambda trial: merit(first[trial], spec.choose))",
          "tried.sort(key=lambda t: merit(_of_seeds(read[t], range(99)), spec.choose))",

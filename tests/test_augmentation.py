@@ -101,7 +101,7 @@ def test_squares_are_cut_out_of_the_mixture(mixing):
         ({"mixing": "cutup"}, "mixing is cutup; expected one of"),
         ({"mixing_scope": "pixel"}, "mixing_scope is pixel; expected one of"),
         ({"mixing_partner": "neighbour"}, "mixing_partner is neighbour; expected one of"),
-        ({"mixing_alpha": 0.0}, r"mixing_alpha is 0\.0; expected from 0\.001 to 1000"),
+        ({"mixing_alpha": 0.0}, r"mixing_alpha is 0\.0; expected from 0\.05 to 1000"),
         ({"autoaugment_policy": "svhn"}, "autoaugment_policy is svhn; expected one of"),
         ({"autoaugment_translate": "mnist"}, "autoaugment_translate is mnist; expected one of"),
         ({"autoaugment_fill": 256}, "autoaugment_fill is 256; expected a grey level"),

@@ -419,6 +419,15 @@ def test_a_late_penalty_begins_with_an_epoch_and_has_one_at_least(share, epochs,
     assert epochs_before_penalty(share, epochs) == before
 
 
+@pytest.mark.parametrize("kind", ["zero", "r", "lambda"])
+def test_a_warm_up_of_the_penalty_leaves_an_epoch_for_it(compose_train, kind):
+    given = ["experiment=quickstart", "optimizer=gnp", f"optimizer.penalty_warmup={kind}"]
+    validate(compose_train([*given, "optimizer.penalty_warmup_epochs=16"]))
+    with pytest.raises(ConfigError, match=r"penalty_warmup_epochs=17: expected from 0 to below "
+                                          r"training\.epochs=17"):  # fmt: skip
+        validate(compose_train([*given, "optimizer.penalty_warmup_epochs=17"]))
+
+
 def test_sam_is_alpha_1_and_gnp_may_be_the_base(compose_train):
     with pytest.raises(ConfigError, match=r"alpha is 0\.8, and SAM is alpha=1; use optimizer=gnp"):
         validate(compose_train(["optimizer=sam", "optimizer.alpha=0.8"]))

@@ -37,6 +37,16 @@ def config_of(tiny, tmp_path):
     )
 
 
+def test_weights_under_two_names_are_refused(tiny):
+    """timm's average would take them twice a step."""
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    network[1].weight = network[0].weight
+    optimizer = GNP(torch.optim.SGD(network.parameters(), lr=0.1))
+    with pytest.raises(ConfigError, match=r"training\.ema=0\.9: the network has weights under sev"):
+        evaluated_network(tiny("training.ema=0.9"), network, network, optimizer)
+    assert isinstance(evaluated_network(tiny(), network, network, optimizer), LastWeights)
+
+
 def test_it_is_the_formula_from_the_initial_weights_on():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double()

@@ -26,7 +26,7 @@ from gnp.tracking.predictions import decode, read_predictions
 from gnp.tracking.reading import read_finished
 from gnp.training.build import build_model
 from gnp.training.checkpoint import read_checkpoint
-from gnp.training.evaluation import Places, _config_of, summary_of
+from gnp.training.evaluation import Places, _config_of, _without_download, summary_of
 from gnp.training.run import folder_of, run
 
 NAMES = [f"class{i}" for i in range(10)]
@@ -244,6 +244,15 @@ def test_two_runs_of_one_name_do_not_write_over_each_other(tiny, tmp_path, evalu
 
 
 # ---------------------------------------------------------------------- checkpoints
+
+
+def test_published_weights_are_not_fetched_to_be_overwritten(compose_train):
+    model = ["model=timm", "model.name=resnet18", "model.pretrained=true"]
+    config = validate(compose_train(["experiment=quickstart", "~model.width", "~model.blocks",
+                                     "~model.dropout", *model]))  # fmt: skip
+    there = _without_download(config)
+    assert (config.model["pretrained"], there.model["pretrained"]) == (True, False)
+    assert there.model == {**config.model, "pretrained": False}
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import math
+import random
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -27,6 +29,7 @@ from gnp.training.loop import (
     Meter,
     NonFiniteLoss,
     Schedules,
+    are_finite,
     cosine,
     evaluate,
     train_epoch,
@@ -34,6 +37,7 @@ from gnp.training.loop import (
 from gnp.training.run import folder_of, run
 from gnp.training.seeds import stream_seed
 from models import ShakeShakeNet
+from models.vgg import VGG
 
 CPU = torch.device("cpu")
 SCHEDULE_FREE = [
@@ -203,6 +207,13 @@ def test_checkpoints_load_with_weights_only(tiny, tmp_path):
     assert "momentum_buffer" in next(iter(state["optimizer"]["state"].values()))
 
 
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "params"])
+def test_what_a_base_is_told_elsewhere_is_refused_in_it(tiny, name):
+    config = tiny("optimizer=sgd", f"+optimizer.base.{name}=0.5")
+    with pytest.raises(ConfigError, match=rf"optimizer\.base\.{name} has no effect; "):
+        build_optimizer(config, nn.Linear(2, 2), CPU)
+
+
 def test_a_diverging_run_stops_with_where_and_what_to_try(tiny, tmp_path):
     config = tiny("optimizer=gnp", "optimizer.lr=1e30", f"root={tmp_path}")
     with pytest.raises(TrainingFailed) as error:
@@ -222,6 +233,49 @@ def test_a_diverging_run_stops_with_where_and_what_to_try(tiny, tmp_path):
         run(config)
     assert len(json.loads((folder / "environment.json").read_text())) == 2
     assert read_diverged(folder) == diverged
+
+
+def test_a_second_pass_that_is_counted_and_overflows_ends_the_run_in_words(tiny, tmp_path):
+    """In fp16 the scaler skips the step, so that the first pass never shows it."""
+    config = tiny(
+        "optimizer=gnp",
+        "optimizer.r=3000",
+        "training.precision=fp16",
+        "training.train_metrics=second",
+        f"root={tmp_path}",
+    )
+    with pytest.raises(TrainingFailed, match="the loss of the second pass was NaN or infinite"):
+        run(config)
+    assert read_diverged(folder_of(config)).metrics == []
+
+
+def test_a_network_that_draws_from_pythons_and_numpys_generators_is_reproducible(
+    tiny, tmp_path, monkeypatch, run_stopped_in
+):
+    """Also by a run that is stopped and goes on."""
+    forward = VGG.forward
+
+    def drawing(self, images):
+        return forward(self, images) * (0.5 + random.random() + np.random.random())
+
+    monkeypatch.setattr(VGG, "forward", drawing)
+    configs = [tiny("optimizer=gnp", f"root={tmp_path / name}") for name in ("a", "b", "c")]
+    for number, config in enumerate(configs):
+        random.seed(number)
+        np.random.seed(number)
+        if number == 2:
+            run_stopped_in(config, 2)
+        run(config)
+    assert_same_run(configs[0], configs[1])
+    assert_same_run(configs[0], configs[2])
+
+
+def test_a_mask_of_the_network_may_be_infinite():
+    network = torch.nn.BatchNorm1d(2)
+    network.register_buffer("mask", torch.full((2,), -math.inf))
+    assert are_finite(network)
+    network.running_var[0] = math.nan
+    assert not are_finite(network)
 
 
 def test_a_run_that_diverged_and_does_not_again_is_finished(tiny, tmp_path, run_stopped_in):

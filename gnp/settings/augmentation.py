@@ -53,7 +53,7 @@ class AugmentationSettings(Section):
         None, "mix each image and its label with its partner's in the batch"
     )
     mixing_alpha: float = setting(
-        1.0, "an image's weight is drawn from Beta(alpha, alpha)", ge=0.001, le=1000
+        1.0, "an image's weight is drawn from Beta(alpha, alpha)", ge=0.05, le=1000
     )
     mixing_scope: Literal["image", "batch"] = setting(
         "image", "a weight (and box) for each image, or one for the batch"

@@ -3,6 +3,9 @@
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
 from gnp.settings.augmentation import AugmentationSettings
 from gnp.settings.dataset import DatasetSettings
 from gnp.settings.messages import names_of
@@ -45,6 +48,17 @@ class Config(Section):
     training: TrainingSettings = setting(help="how long, on how many images at a time")
     runtime: RuntimeSettings = setting(help="how and where it runs: no part of its identity")
     wandb: WandbSettings = setting(help="a mirror of the record")
+
+    @model_validator(mode="after")
+    def _has_a_penalty_at_last(self) -> "Config":
+        warmup, epochs = self.optimizer.penalty_warmup_epochs, self.training.epochs
+        if warmup >= epochs and warmup > 0:
+            what = (
+                f"optimizer.penalty_warmup_epochs={warmup}: expected from 0 to below "
+                f"training.epochs={epochs}"
+            )
+            raise PydanticCustomError("custom", "{what}", {"what": what})
+        return self
 
 
 class Composed(Config):

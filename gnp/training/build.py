@@ -106,10 +106,21 @@ def _in_one_line(what: str, error: Exception) -> str:
     return f"{what}: {reason.splitlines()[0] if reason else type(error).__name__}"
 
 
+# Of a base's arguments.
+SAID_ELSEWHERE = {
+    "lr": "set optimizer.lr",
+    "weight_decay": "set optimizer.weight_decay",
+    "params": "its parameters are the network's",
+}
+
+
 def build_optimizer(config: Config, model: nn.Module, device: torch.device) -> GNP:
     """Every method is a GNP: SAM has α = 1, the base optimizer α = 0."""
     settings = config.optimizer
     check_targets("optimizer.base", settings.base, torch.optim.Optimizer)
+    for name, instead in SAID_ELSEWHERE.items():
+        if name in settings.base:
+            raise ConfigError(f"optimizer.base.{name} has no effect; {instead}")
     groups = parameter_groups(settings, model)
     try:
         base = instantiate(settings.base, groups, lr=settings.lr, weight_decay=0.0, _convert_="all")

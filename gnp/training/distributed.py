@@ -140,7 +140,8 @@ def normalise_together(model: nn.Module, config: Config, device: torch.device) -
     whole batch's statistics. Where each climbs by itself, each has its own, as the official code.
 
     Raises:
-        ConfigError: on the CPU, for which torch has no such batch norm.
+        ConfigError: on the CPU, for which torch has no such batch norm; a batch norm of a kind that
+            would lose what it does beside normalising.
     """
     together = config.training.sharpness_batch is None
     if not together or not any(isinstance(m, _BatchNorm) for m in model.modules()):
@@ -151,7 +152,21 @@ def normalise_together(model: nn.Module, config: Config, device: torch.device) -
             "at most a process's share of the batch: each process then climbs and normalises by "
             "itself, as in the official code. (torch has batch norm over processes for GPUs only.)"
         )
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    kinds = {type(module) for module in model.modules() if isinstance(module, _BatchNorm)}
+    if kinds <= {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm}:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    # torch's conversion puts a plain batch norm in the place of each, without the activation that
+    # timm's have in them; timm's knows its own kinds, and leaves others as torch does.
+    from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+
+    known = (BatchNormAct2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    if strange := sorted(kind.__name__ for kind in kinds - set(known)):
+        raise ConfigError(
+            f"a network with {strange[0]} cannot be trained by several processes whose images "
+            f"climb together: it would become a plain batch norm; set training.sharpness_batch=…, "
+            f"at most a process's share of the batch"
+        )
+    return convert_sync_batchnorm(model)
 
 
 def in_parallel(

@@ -92,7 +92,7 @@ def evaluated_network(
         forward: as training calls it.
 
     Raises:
-        ConfigError: the base optimizer averages its weights itself.
+        ConfigError: the base optimizer averages its weights itself, or weights are tied.
     """
     decay = config.training.ema
     if decay is None:
@@ -101,6 +101,11 @@ def evaluated_network(
         raise ConfigError(
             f"training.ema={decay:g}: {type(optimizer.base).__name__} evaluates an average of its "
             f"own; set training.ema=null"
+        )
+    if len(list(model.named_parameters(remove_duplicate=False))) > len(list(model.parameters())):
+        raise ConfigError(
+            f"training.ema={decay:g}: the network has weights under several names, which would be "
+            f"averaged once for each; set training.ema=null"
         )
     backend = config.runtime.compile
     return MovingAverage(

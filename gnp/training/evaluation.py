@@ -85,7 +85,7 @@ class TrainedRun:
         self.epoch, self._data_digest = state["epoch"], state["data"]
         channels_last = self.config.runtime.channels_last
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        model = build_model(self.config)
+        model = build_model(_without_download(self.config))
         try:
             model.load_state_dict(evaluated_state(state))
         except RuntimeError as error:
@@ -214,6 +214,13 @@ def _config_of(recorded: dict[str, Any], places: Places) -> Config:
     if places.batch_size is not None:
         runtime["eval_batch_size"] = places.batch_size
     return checked(Config, plain | {"dataset": dataset, "runtime": runtime})
+
+
+def _without_download(config: Config) -> Config:
+    """timm's published weights are not needed where all of them are loaded from a checkpoint."""
+    if not config.model.get("pretrained"):
+        return config
+    return config.model_copy(update={"model": {**config.model, "pretrained": False}})
 
 
 def _over(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

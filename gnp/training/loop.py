@@ -173,7 +173,8 @@ def train_epoch(
         after_step: called after each step, also one that a scaler has skipped.
 
     Raises:
-        NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened.
+        NonFiniteLoss: at most ``CHECK_EVERY`` steps after it happened; of second passes, whose loss
+            is counted, at the end of the epoch.
     """
     model.train()
     optimizer.train()
@@ -199,13 +200,23 @@ def train_epoch(
         progress(step)
     guard.check()
     optimizer.eval()  # what is evaluated and saved is the schedule-free bases' average
-    return meter.read()
+    average = meter.read()
+    if not math.isfinite(average.loss):  # the guard has seen the first passes
+        raise NonFiniteLoss("the loss of the second pass was NaN or infinite in the epoch")
+    return average
 
 
 @torch.no_grad()
 def are_finite(model: nn.Module) -> bool:
-    """Whether no weight, statistic or other state of a network is NaN or infinite."""
-    tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
+    """Whether no weight and no running statistic of a network is NaN or infinite. (A mask of its
+    own may well be.)"""
+    statistics = [
+        statistic
+        for module in model.modules()
+        for statistic in (getattr(module, name, None) for name in ("running_mean", "running_var"))
+        if isinstance(statistic, Tensor)
+    ]
+    tensors = [t for t in (*model.parameters(), *statistics) if t.is_floating_point()]
     return torch.stack([t.isfinite().all() for t in tensors]).all().item()
 
 

@@ -29,7 +29,7 @@ from gnp.optim import RandomState, kept_buffers, true_gradients
 from gnp.optim.update_rule import climb_scale
 from gnp.settings import PROBED_BATCHES, Config, is_due
 from gnp.training.loop import Autocast
-from gnp.training.seeds import stream_seed
+from gnp.training.seeds import seed_network, stream_seed
 from gnp.training.vectors import Vector, difference, dot, gradient, moved, norm, trained
 
 RADIUS = 0.1  # the paper's r
@@ -74,7 +74,7 @@ class GradientProbe:
         if not is_due(epoch, training.epochs, training.probe_every):
             return {}
         with unnoticed(self._model, self._device):
-            torch.manual_seed(stream_seed(self._config.seed, "probe network", epoch))
+            seed_network(stream_seed(self._config.seed, "probe network", epoch))
             rows = [self._of_batch(*batch) for batch in self._batches(epoch)]
         values = torch.stack(rows).mean(0).tolist()
         names = ("g1_norm", "g2_norm", "g1_g2_cosine", "hv_norm")

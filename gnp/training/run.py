@@ -37,7 +37,7 @@ from gnp.training.one_image import check_passes_of_one_image
 from gnp.training.predictions import Predicted, from_state, to_state
 from gnp.training.probe import build_probe
 from gnp.training.progress import RunProgress
-from gnp.training.seeds import stream_seed
+from gnp.training.seeds import seed_network, stream_seed
 from gnp.training.snapshots import write_snapshot
 from gnp.training.summary import summarise
 
@@ -143,7 +143,7 @@ class _Run:
         self.memory_format = (
             torch.channels_last if config.runtime.channels_last else torch.contiguous_format
         )
-        torch.manual_seed(stream_seed(config.seed, "initialisation"))
+        seed_network(stream_seed(config.seed, "initialisation"))
         model = build_model(config).to(device, memory_format=self.memory_format)
         check_passes_of_one_image(config, model, self.data)
         self.model, parallel = in_parallel(model, config, device, processes)
@@ -230,7 +230,7 @@ class _Run:
         config, rank = self.config, self.processes.rank
         self.generator.manual_seed(stream_seed(config.seed, "data", epoch))
         # The first process draws what it would alone; the others draw for other images.
-        torch.manual_seed(stream_seed(config.seed, f"network/{rank}" if rank else "network", epoch))
+        seed_network(stream_seed(config.seed, f"network/{rank}" if rank else "network", epoch))
         epoch_batches = batches(
             self.data,
             config.training.batch_size,

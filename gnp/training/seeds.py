@@ -1,6 +1,10 @@
 """The streams of random numbers of a run, each with a seed of its own."""
 
 import hashlib
+import random
+
+import numpy as np
+import torch
 
 
 def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
@@ -11,3 +15,10 @@ def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
     """
     digest = hashlib.sha256(f"{seed}/{stream}/{epoch}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # torch takes int64
+
+
+def seed_network(seed: int) -> None:
+    """All generators that a network may draw from: torch's, Python's and NumPy's."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
