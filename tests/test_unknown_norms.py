@@ -36,11 +36,13 @@ class Ghost(nn.BatchNorm1d):
     """Somebody's own."""
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm1d(3), Ghost(3)])
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, Ghost])
 def test_it_is_said_once_where_the_step_was_called(norm):
-    (warning,) = said(network(norm))
+    # Made here: a script of ours that ran in this process has frozen what there was before, and
+    # Python does not list that.
+    (warning,) = said(network(norm(3)))
     assert "model=model" in str(warning.message)
-    assert type(norm).__name__ in str(warning.message)
+    assert norm.__name__ in str(warning.message)
     assert warning.filename == __file__
 
 

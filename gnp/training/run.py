@@ -206,6 +206,8 @@ class _Run:
         learning_rate = self.optimizer.param_groups[0]["lr"]
         try:
             train = self._train(epoch, step_done)
+            if not math.isfinite(train.loss):  # of a first pass it would have been noticed
+                raise NonFiniteLoss("the loss of the second pass was NaN or infinite in the epoch")
             if self.processes.count > 1:
                 average_norm_statistics(self.model)
                 self.evaluated.average_statistics()
