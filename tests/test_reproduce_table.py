@@ -71,7 +71,7 @@ def test_a_table_from_nothing_and_one_deleted_run_recomputes_just_that(tmp_path)
     # A partial table renders, with the command that fills the gap.
     shutil.rmtree(folder)
     rendered = table(tmp_path, *settings, script="render_table.py")
-    assert "1 runs are missing" in rendered.stdout
+    assert "1 run is missing" in rendered.stdout
     assert not folder.exists()
 
 
