@@ -132,7 +132,7 @@ def dataset_settings(name: str) -> DatasetSettings:
         raise ConfigError(f"there is no configs/dataset/{name}.yaml that says where its images are")
     composed = compose("train", [f"dataset={name}"])
     plain = OmegaConf.to_container(composed["dataset"], resolve=True)
-    return checked(DatasetSettings, {**plain, "download": False})  # pictures where they are there
+    return checked(DatasetSettings, plain).as_it_is_here()
 
 
 if __name__ == "__main__":

@@ -2519,8 +2519,8 @@ DECIDED = [
         (
             "a look that rules nothing out has an interval",
             "statistics/sequential.py",
-            "if level > SMALLEST else None",
-            "if level else None",
+            "return own if own > SMALLEST else 0.0",
+            "return own",
             VERDICTS,
         ),
         (

@@ -190,6 +190,16 @@ def test_what_is_there_is_told_apart(tmp_path):
     assert all(p.whole == whole for p in plan)
 
 
+def test_what_diverged_and_is_damaged_is_named(tmp_path):
+    (run, *_) = spec().runs()
+    folder = write_diverged(tmp_path, run, [50, 40])
+    assert how_far(folder)[:2] == (DIVERGED, 2)
+    (folder / "diverged.json").write_text("{")
+    state, epochs, why = how_far(folder)
+    assert (state, epochs) == (DAMAGED, 0)
+    assert "diverged.json is damaged" in why
+
+
 def test_epochs_without_a_checkpoint_are_trained_again(tmp_path):
     (run, *_) = spec().runs()
     folder = write_record(tmp_path, run, [50, 40])

@@ -3,7 +3,6 @@
 import heapq
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -269,16 +268,22 @@ def plan_runs(
 
 def how_far(folder: Path) -> tuple[str, int, str]:
     """Of a run that is not finished: its state, the epochs that it will not train again, and what
-    its last start said if it failed, or its record if it diverged."""
-    with suppress(DamagedRecord, OSError):  # then it is told from the rest
+    its last start said if it failed, its record if it diverged, or what is wrong with that."""
+    damage, epochs = "", 0
+    try:
         if diverged := read_diverged(folder):
             return DIVERGED, len(diverged.metrics), str(diverged)
-    epochs = 0
+    except DamagedRecord as error:
+        damage = str(error)
+    except OSError:  # then it is told from the rest
+        pass
     if (folder / CHECKPOINT).exists():
         try:
             epochs = len(read_metrics(folder))
         except (DamagedRecord, OSError):  # at most one epoch of all is lost, or all
             epochs = 0
+    if damage:
+        return DAMAGED, epochs, damage
     why = _last_complaint(folder / LOG)
     if why:
         return FAILED, epochs, why

@@ -22,7 +22,6 @@ from gnp.report.runs import (
     unfinished_row,
 )
 from gnp.tracking.ahead import read_ahead
-from gnp.tracking.diverged import read_diverged
 from gnp.tracking.reading import CHECKPOINT, SUMMARY, DamagedRecord, FinishedRecord, read_finished
 
 KINDS = {"tables": "Tables", "studies": "Studies", "tunings": "Tunings"}
@@ -76,9 +75,8 @@ def index_page(root: Path) -> Page:
 def _counted(finished: Sequence[FinishedRecord], left: Sequence[Unfinished]) -> str:
     states = [FINISHED] * len(finished) + [run.state for run in left]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    return f"{len(states)} run{'s' * (len(states) != 1)}" + (
-        f": {', '.join(counts)}" if counts else ""
-    )
+    runs = f"{len(states)} run{'s' * (len(states) != 1)}"
+    return f"{runs}: {', '.join(counts)}" if counts else runs
 
 
 # ---------------------------------------------------------------------- runs
@@ -95,8 +93,6 @@ def read_root(root: Path) -> tuple[list[FinishedRecord], list[Unfinished]]:
         path, damage, record = folder.relative_to(root / "runs"), "", None
         try:
             record = read_finished(folder)
-            if record is None:
-                read_diverged(folder)  # which may be damaged, too
         except DamagedRecord as error:
             damage = str(error)
         if record is None:

@@ -77,6 +77,10 @@ class DatasetSettings(Section):
     )
     synthetic_test_per_class: int = setting(100, "test pictures it draws of each class", **DRAWN)
 
+    def as_it_is_here(self) -> "DatasetSettings":
+        """Without a download, for what only looks whether the images are there."""
+        return self.model_copy(update={"download": False})
+
     @model_validator(mode="after")
     def _has_what_its_source_reads(self) -> "DatasetSettings":
         for name, sources in READ_BY.items():

@@ -117,12 +117,13 @@ class Sequential:
         return float(looks[np.abs(looks).argmax()])
 
     def level(self, n: int, level: float) -> float:
-        """Of the t-test after n seeds; 0 where it is not looked at."""
+        """Of the t-test after n seeds; 0 where it is not looked at, or as good as that."""
         if n < self.min_seeds:
             return 0.0
         boundary = self._null[math.ceil((1 - level) * len(self._null)) - 1]
         weight = self._weights[min(n, self.max_seeds) - 1]
-        return float(2 * scipy.special.ndtr(-boundary / weight))
+        own = float(2 * scipy.special.ndtr(-boundary / weight))
+        return own if own > SMALLEST else 0.0
 
     def interval(self, differences: Differences) -> Interval | None:
         """Of all differences that the look at these seeds would not have ruled out: those of all
@@ -130,7 +131,7 @@ class Sequential:
         Jennison and Turnbull 2000, ch. 9). None where it rules nothing out."""
         seen = Differences(differences.values[: self.max_seeds])
         level = self.level(seen.n, 1 - CONFIDENCE)
-        return seen.interval(1 - level) if level > SMALLEST else None
+        return seen.interval(1 - level) if level else None
 
     @cached_property
     def _weights(self) -> NDArray[np.float64]:

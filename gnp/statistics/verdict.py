@@ -82,7 +82,7 @@ def verdicts(comparisons: Sequence[Differences], rule: Rule) -> list[Verdict]:
     at: 5 % by the number of undecided ones.
 
     Args:
-        comparisons: each of as many differences as the rule needs at least.
+        comparisons: each of two differences at least.
     """
     adjusted = holm([rule.p(differences) for differences in comparisons])
     undecided = sum(p > LEVEL for p in adjusted)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from gnp.report.files import csv_text
 from gnp.report.grid import Entry, Grid, Line
 from gnp.report.numbers import MISSING, format_interval, format_p, unrounded
-from gnp.statistics.intervals import Differences, Interval
+from gnp.statistics.intervals import Interval
 from gnp.statistics.power import MOST_SEEDS
-from gnp.statistics.verdict import ABOVE, BELOW, LEVEL, UNDECIDED, Rule, Verdict
+from gnp.statistics.verdict import ABOVE, BELOW, LEVEL, UNDECIDED, Rule
 from gnp.tables.collect import TableResult
 from gnp.tables.comparisons import Comparison
 
@@ -84,18 +84,13 @@ def _entries(comparison: Comparison, with_images: bool) -> list[Entry]:
     gap = needed = MISSING
     if verdict and not verdict.decided:
         gap = MISSING if verdict.smallest_gap is None else _gap(verdict.smallest_gap, ">")
-        needed = _needed(verdict.seeds_needed) if _has_needed(verdict, differences) else MISSING
+        needed = _needed(verdict.seeds_needed) if differences.std else MISSING
     return [*entries, Entry(gap), Entry(needed)]
 
 
 def _gap(gap: float, above: str) -> str:
     """Errors in % are no more than 100 points apart."""
     return f"{gap:.2f}" if gap <= 100 else f"{above}100"
-
-
-def _has_needed(verdict: Verdict, differences: Differences) -> bool:
-    """Without a spread no number of seeds can be named."""
-    return not verdict.decided and differences.std > 0
 
 
 def _needed(seeds: int | None) -> str:

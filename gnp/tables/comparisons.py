@@ -15,7 +15,6 @@ from gnp.statistics.intervals import (
     informative,
     interval_for_new_images,
 )
-from gnp.statistics.power import SMALLEST
 from gnp.statistics.verdict import ABOVE, BELOW, Rule, Verdict, verdicts
 from gnp.tables.cell_result import CellResult
 from gnp.tables.spec import Cell
@@ -95,7 +94,7 @@ class Comparison:
             return None
         n = len(self.seeds)
         level = self.rule.level(n, 1 - CONFIDENCE)
-        if level <= SMALLEST:  # not looked at yet, or as good as that
+        if not level:  # not looked at yet
             return None
         a, b = np.stack(correct[:n]), np.stack(correct[n:])
         return informative(interval_for_new_images(a, b, 1 - level))

@@ -114,9 +114,9 @@ def _compare_data(config: Config, finished: FinishedRecord) -> None:
     """Raise ConfigMismatch if a finished run was trained on other images than those of today."""
     if finished.data is None:
         return
-    here = config.dataset.model_copy(update={"download": False})  # not for this
+    here = config.model_copy(update={"dataset": config.dataset.as_it_is_here()})
     try:
-        data = load_data(config.model_copy(update={"dataset": here}), torch.device("cpu"))
+        data = load_data(here, torch.device("cpu"))
     except DataError as error:
         log.warning("whether the data are those of the record was not compared: %s", error)
         return
